@@ -1,0 +1,230 @@
+"""The one file that crosses from training to the device: an ONNX network and the document that describes it.
+
+Layout of the file: the serialised ``ModelProto`` of the network, then the ``metadata_props`` of a second ``ModelProto``.
+Protocol buffers merge what is concatenated, so any ONNX reader sees one model with its metadata, while this module can
+check the network's bytes against the hash that the document states, without the ``onnx`` package. The entries:
+
+``earmark``
+    The document: :class:`ModelMetadata` as JSON.
+``earmark_golden``
+    The proof: :class:`GoldenVectors` as JSON, so that a machine can show that it computes what was exported.
+``earmark_sha256``
+    SHA-256 of the two entries above, joined.
+``sample_rate``, ``clip_samples``
+    For other readers.
+"""
+
+import base64
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device_app.arrays import FloatArray, Int16Array
+from device_app.errors import ModelFileError
+
+_log = logging.getLogger(__name__)
+
+SCHEMA = 1
+"""Version of the document. A reader refuses a newer one; an entry is added, never renamed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontendMetadata:
+    """The log-mel front-end inside the graph. For people: the device only passes a waveform."""
+
+    n_fft: int
+    win_length: int
+    hop_length: int
+    n_mels: int
+    f_min: float
+    """Hz."""
+    f_max: float
+    """Hz."""
+    log_floor: float
+    """Mel power below which the logarithm is cut off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputMetadata:
+    """One head: a named output of the graph, mean over the corpus removed, each row of unit length."""
+
+    name: str
+    size: int
+    description: str
+    """What this head is invariant or sensitive to, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelMetadata:
+    """What a model file says of itself."""
+
+    schema: int = SCHEMA
+    model_id: str
+    """First 12 hex digits of ``graph_sha256``: embeddings of two models are comparable only if these agree."""
+    graph_bytes: int
+    """Length of the network's bytes at the start of the file."""
+    graph_sha256: str
+    sample_rate: int
+    """Hz."""
+    clip_samples: int
+    """Samples of the ``waveform`` input that one embedding covers."""
+    outputs: tuple[OutputMetadata, ...]
+    frontend: FrontendMetadata
+    quantisation: str
+    """``fp32`` or ``int8``."""
+    backbone: str
+    augmentations: tuple[str, ...]
+    training_commit: str
+    config_sha256: str
+    corpus_sha256: str
+    """Hash of the manifest of the audio that the network was pretrained on."""
+    training_steps: int
+    licence: str
+    data_licence: str
+    created: str
+    """Date of the export, ISO 8601."""
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The document as it stands in the file."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelMetadata":
+        """Read a document; unknown entries of the same schema are passed over.
+
+        Raises:
+            ModelFileError: If the schema is newer than this program, or an entry is missing or of the wrong type.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            schema = int(raw["schema"])
+            if schema > SCHEMA:
+                raise ModelFileError(
+                    f"the model file uses schema {schema}, this program reads up to {SCHEMA}: upgrade earmark"
+                )
+            known = {name: raw[name] for name in cls.__dataclass_fields__ if name in raw}
+            known["outputs"] = tuple(_only(OutputMetadata, entry) for entry in raw["outputs"])
+            known["frontend"] = _only(FrontendMetadata, raw["frontend"])
+            known["augmentations"] = tuple(raw["augmentations"])
+            metadata = cls(**known)
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
+            raise ModelFileError(f"the model's description is incomplete ({err!r}): export the model again") from err
+        if metadata.sample_rate <= 0 or metadata.clip_samples <= 0 or not metadata.outputs:
+            raise ModelFileError("the model's description has no sample rate, clip length or output: export it again")
+        return metadata
+
+
+def _only(cls: type[Any], entry: dict[str, Any]) -> Any:
+    return cls(**{name: entry[name] for name in cls.__dataclass_fields__ if name in entry})
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenVectors:
+    """An input and the embeddings that the exporting machine computed from it."""
+
+    waveform: Int16Array
+    """(clip_samples,) int16: divide by 32768."""
+    embeddings: dict[str, FloatArray]
+    """For each output (size,) float32."""
+
+    def to_json(self) -> str:
+        """As it stands in the file: little-endian arrays in base64."""
+        outputs = {name: _encode(vector.astype("<f4")) for name, vector in self.embeddings.items()}
+        return json.dumps({"waveform": _encode(self.waveform.astype("<i2")), "outputs": outputs}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "GoldenVectors":
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ModelFileError: If an entry is missing or is not base64 of whole numbers.
+        """
+        try:
+            raw = json.loads(text)
+            waveform = np.frombuffer(base64.b64decode(raw["waveform"], validate=True), "<i2").astype(np.int16)
+            embeddings = {
+                name: np.frombuffer(base64.b64decode(data, validate=True), "<f4").astype(np.float32)
+                for name, data in raw["outputs"].items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
+            raise ModelFileError(f"the model's golden vectors are damaged ({err!r}): fetch the file again") from err
+        return cls(waveform, embeddings)
+
+
+def _encode(array: np.ndarray[Any, Any]) -> str:
+    return base64.b64encode(array.tobytes()).decode("ascii")
+
+
+def metadata_entries(metadata: ModelMetadata, golden: GoldenVectors) -> dict[str, str]:
+    """The ``metadata_props`` that :func:`read_model_file` expects, for the exporter to append to the network."""
+    document, proof = metadata.to_json(), golden.to_json()
+    return {
+        "earmark": document,
+        "earmark_golden": proof,
+        "earmark_sha256": _entries_sha256(document, proof),
+        "sample_rate": str(metadata.sample_rate),
+        "clip_samples": str(metadata.clip_samples),
+    }
+
+
+def _entries_sha256(document: str, proof: str) -> str:
+    return hashlib.sha256((document + proof).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model file that was read and found whole."""
+
+    path: Path
+    metadata: ModelMetadata
+    golden: GoldenVectors
+    session: Any
+    """The ``onnxruntime.InferenceSession``: one thread, no spinning."""
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """Open a model file, check that it is whole and ours, and make its session.
+
+    Raises:
+        ModelFileError: If the file is missing, truncated, altered, of a newer schema, or not an Earmark model.
+    """
+    import onnxruntime as ort  # slow to import: not where only the dataclasses are wanted
+
+    try:
+        content = path.read_bytes()
+    except OSError as err:
+        raise ModelFileError(f"cannot read the model {path}: {err.strerror}; name another with --model") from err
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1  # more threads spin: half a core for nothing (onnxruntime's default)
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as err:  # onnxruntime raises many kinds, all of which mean that it cannot be loaded
+        _log.debug("onnxruntime refused %s", path, exc_info=err)
+        raise ModelFileError(
+            f"{path} is not a complete ONNX model ({len(content)} bytes): fetch or export it again"
+        ) from err
+    entries = session.get_modelmeta().custom_metadata_map
+    missing = [name for name in ("earmark", "earmark_golden", "earmark_sha256") if name not in entries]
+    if missing:
+        raise ModelFileError(
+            f"{path} is an ONNX model, but not one of Earmark's (no metadata entry '{missing[0]}'): "
+            "make one with `python -m export`"
+        )
+    metadata = ModelMetadata.from_json(entries["earmark"])
+    digest = hashlib.sha256(content[: metadata.graph_bytes]).hexdigest()
+    if (
+        digest != metadata.graph_sha256
+        or metadata.model_id != digest[:12]
+        or _entries_sha256(entries["earmark"], entries["earmark_golden"]) != entries["earmark_sha256"]
+    ):
+        raise ModelFileError(f"{path} was altered or damaged after it was exported: fetch or export it again")
+    return ModelFile(path, metadata, GoldenVectors.from_json(entries["earmark_golden"]), session)
