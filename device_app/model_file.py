@@ -8,8 +8,10 @@ check the network's bytes against the hash that the document states, without the
     The document: :class:`ModelMetadata` as JSON.
 ``earmark_golden``
     The proof: :class:`GoldenVectors` as JSON, so that a machine can show that it computes what was exported.
+``earmark_bank``
+    Embeddings of everyday audio from the training corpus, for the device to tell a taught sound from everything else.
 ``earmark_sha256``
-    SHA-256 of the two entries above, joined.
+    SHA-256 of the three entries above, joined.
 ``sample_rate``, ``clip_samples``
     For other readers.
 """
@@ -157,24 +159,80 @@ class GoldenVectors:
         return cls(waveform, embeddings)
 
 
+@dataclass(frozen=True, slots=True)
+class BackgroundBank:
+    """Embeddings of windows of the training corpus: what the world sounds like to this network."""
+
+    embeddings: dict[str, Int8Array]
+    """For each output (n_windows, size) int8."""
+    scale: dict[str, float]
+    """What to multiply the int8 values of an output with."""
+
+    def dequantised(self) -> dict[str, FloatArray]:
+        """For each output (n_windows, size) float32, each row of unit length."""
+        rows = {
+            name: values.astype(np.float32) * np.float32(self.scale[name]) for name, values in self.embeddings.items()
+        }
+        return {
+            name: values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-6))
+            for name, values in rows.items()
+        }
+
+    @classmethod
+    def quantise(cls, embeddings: dict[str, FloatArray]) -> "BackgroundBank":
+        """Round (n_windows, size) float32 embeddings to int8, one scale for each output."""
+        scale = {name: max(float(np.abs(values).max()), 1e-6) / 127.0 for name, values in embeddings.items()}
+        rounded = {name: np.rint(values / scale[name]).astype(np.int8) for name, values in embeddings.items()}
+        return cls(rounded, scale)
+
+    def to_json(self) -> str:
+        """As it stands in the file."""
+        n_windows = len(next(iter(self.embeddings.values())))
+        outputs = {
+            name: {"int8": _encode(values), "scale": self.scale[name]} for name, values in self.embeddings.items()
+        }
+        return json.dumps({"n_windows": n_windows, "outputs": outputs}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "BackgroundBank":
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ModelFileError: If an entry is missing or of the wrong size.
+        """
+        try:
+            raw = json.loads(text)
+            embeddings = {
+                name: np.frombuffer(base64.b64decode(entry["int8"], validate=True), np.int8).reshape(
+                    int(raw["n_windows"]), -1
+                )
+                for name, entry in raw["outputs"].items()
+            }
+            scale = {name: float(entry["scale"]) for name, entry in raw["outputs"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
+            raise ModelFileError(f"the model's background bank is damaged ({err!r}): fetch the file again") from err
+        return cls(embeddings, scale)
+
+
 def _encode(array: np.ndarray[Any, Any]) -> str:
     return base64.b64encode(array.tobytes()).decode("ascii")
 
 
-def metadata_entries(metadata: ModelMetadata, golden: GoldenVectors) -> dict[str, str]:
+def metadata_entries(metadata: ModelMetadata, golden: GoldenVectors, bank: BackgroundBank) -> dict[str, str]:
     """The ``metadata_props`` that :func:`read_model_file` expects, for the exporter to append to the network."""
-    document, proof = metadata.to_json(), golden.to_json()
-    return {
-        "earmark": document,
-        "earmark_golden": proof,
-        "earmark_sha256": _entries_sha256(document, proof),
+    entries = {"earmark": metadata.to_json(), "earmark_golden": golden.to_json(), "earmark_bank": bank.to_json()}
+    return entries | {
+        "earmark_sha256": _entries_sha256(entries),
         "sample_rate": str(metadata.sample_rate),
         "clip_samples": str(metadata.clip_samples),
     }
 
 
-def _entries_sha256(document: str, proof: str) -> str:
-    return hashlib.sha256((document + proof).encode()).hexdigest()
+_ENTRIES = ("earmark", "earmark_golden", "earmark_bank")
+
+
+def _entries_sha256(entries: dict[str, str]) -> str:
+    return hashlib.sha256("".join(entries[name] for name in _ENTRIES).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +242,7 @@ class ModelFile:
     path: Path
     metadata: ModelMetadata
     golden: GoldenVectors
+    bank: BackgroundBank
     session: Any
     """The ``onnxruntime.InferenceSession``: one thread, no spinning."""
 
@@ -213,7 +272,7 @@ def read_model_file(path: Path) -> ModelFile:
             f"{path} is not a complete ONNX model ({len(content)} bytes): fetch or export it again"
         ) from err
     entries = session.get_modelmeta().custom_metadata_map
-    missing = [name for name in ("earmark", "earmark_golden", "earmark_sha256") if name not in entries]
+    missing = [name for name in (*_ENTRIES, "earmark_sha256") if name not in entries]
     if missing:
         raise ModelFileError(
             f"{path} is an ONNX model, but not one of Earmark's (no metadata entry '{missing[0]}'): "
@@ -224,7 +283,9 @@ def read_model_file(path: Path) -> ModelFile:
     if (
         digest != metadata.graph_sha256
         or metadata.model_id != digest[:12]
-        or _entries_sha256(entries["earmark"], entries["earmark_golden"]) != entries["earmark_sha256"]
+        or _entries_sha256(entries) != entries["earmark_sha256"]
     ):
         raise ModelFileError(f"{path} was altered or damaged after it was exported: fetch or export it again")
-    return ModelFile(path, metadata, GoldenVectors.from_json(entries["earmark_golden"]), session)
+    golden = GoldenVectors.from_json(entries["earmark_golden"])
+    bank = BackgroundBank.from_json(entries["earmark_bank"])
+    return ModelFile(path, metadata, golden, bank, session)

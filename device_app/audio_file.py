@@ -1,0 +1,62 @@
+"""Reading audio files: any format, rate and channel count that soundfile knows, as mono at the rate that is asked for."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+from device_app.arrays import FloatArray
+from device_app.errors import AudioError
+
+SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64"})
+"""File names that count as audio when a folder is searched."""
+
+
+def read_audio(path: Path, sample_rate: int) -> FloatArray:
+    """Read a whole file as mono.
+
+    Args:
+        path: A file that soundfile can decode.
+        sample_rate: Rate to convert to, Hz (soxr, HQ).
+
+    Returns:
+        (n_samples,) float32 in about [-1, 1], at least one sample, all finite.
+
+    Raises:
+        AudioError: If the file is missing, cannot be decoded, is empty, or holds values that are not numbers.
+    """
+    try:
+        samples, native_rate = sf.read(path, dtype="float32", always_2d=True)
+    except (OSError, sf.SoundFileError) as err:
+        reason = "no such file" if not path.exists() else "not audio that soundfile can read (WAV, FLAC, OGG, MP3)"
+        raise AudioError(f"cannot read {path}: {reason}; check the file or convert it to WAV") from err
+    if samples.size == 0:
+        raise AudioError(f"{path} holds no audio: record it again")
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path} holds samples that are not numbers (NaN or infinity): record or export it again")
+    return resample(samples.mean(axis=1, dtype=np.float32), native_rate, sample_rate)
+
+
+def resample(waveform: FloatArray, native_rate: int, sample_rate: int) -> FloatArray:
+    """Change the rate of a whole (n_samples,) float32 waveform with soxr's anti-aliased HQ resampler."""
+    if native_rate == sample_rate:
+        return waveform
+    return np.asarray(soxr.resample(waveform, native_rate, sample_rate), dtype=np.float32)
+
+
+def find_audio(folder: Path) -> list[Path]:
+    """All audio files below a folder, by name, hidden ones left out.
+
+    Raises:
+        AudioError: If the folder holds none.
+    """
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
+    if not found:
+        endings = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        raise AudioError(f"no audio files below {folder} (looked for {endings}): name a folder that holds recordings")
+    return found

@@ -1,0 +1,86 @@
+"""Waveforms to embeddings with the shipped network, or another one of ours."""
+
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+
+from device_app.arrays import FloatArray
+from device_app.errors import ModelFileError
+from device_app.model_file import ModelFile, ModelMetadata, read_model_file
+
+_BATCH = 32
+"""Windows a call: larger ones only cost memory on one thread."""
+
+
+class Embedder:
+    """The network behind one call. It keeps no state between calls."""
+
+    def __init__(self, model_file: ModelFile) -> None:
+        self._session = model_file.session
+        self.path = model_file.path
+        self.metadata: ModelMetadata = model_file.metadata
+        self.golden = model_file.golden
+        self._bank = model_file.bank
+        self.heads = tuple(output.name for output in self.metadata.outputs)
+        missing = set(self.heads) - {output.name for output in self._session.get_outputs()}
+        if missing:
+            raise ModelFileError(
+                f"{self.path} describes an output '{min(missing)}' that its network lacks: export it again"
+            )
+
+    @property
+    def size(self) -> int:
+        """Width of the embedding: all heads side by side."""
+        return sum(output.size for output in self.metadata.outputs)
+
+    def embed_heads(self, windows: FloatArray) -> dict[str, FloatArray]:
+        """Embed windows, each head on its own.
+
+        Args:
+            windows: (n, clip_samples) float32 in [-1, 1] at ``metadata.sample_rate`` Hz.
+
+        Returns:
+            For each head (n, size) float32 of unit length.
+        """
+        if windows.ndim != 2 or windows.shape[1] != self.metadata.clip_samples:
+            raise ValueError(f"windows have shape {windows.shape}, not (n, {self.metadata.clip_samples})")
+        parts = [
+            self._session.run(list(self.heads), {"waveform": np.ascontiguousarray(windows[start : start + _BATCH])})
+            for start in range(0, len(windows), _BATCH)
+        ]
+        return {
+            output.name: np.concatenate([part[i] for part in parts])
+            if parts
+            else np.zeros((0, output.size), np.float32)
+            for i, output in enumerate(self.metadata.outputs)
+        }
+
+    def embed(self, windows: FloatArray) -> FloatArray:
+        """Embed windows: (n, clip_samples) to (n, size), heads of equal weight side by side, each row of unit length."""
+        return self._side_by_side(self.embed_heads(windows))
+
+    def background(self) -> FloatArray:
+        """The model's bank of everyday audio, (n_windows, size), like the rows of :meth:`embed`."""
+        return self._side_by_side(self._bank.dequantised())
+
+    def _side_by_side(self, heads: dict[str, FloatArray]) -> FloatArray:
+        return np.concatenate([heads[name] for name in self.heads], axis=1) / np.float32(np.sqrt(len(self.heads)))
+
+    def golden_error(self) -> float:
+        """Largest difference between this machine's embeddings of the golden input and those in the file."""
+        waveform = (self.golden.waveform.astype(np.float32) / 32768.0)[None]
+        heads = self.embed_heads(waveform)
+        return max(float(np.abs(heads[name][0] - self.golden.embeddings[name]).max()) for name in self.heads)
+
+
+def load_embedder(path: Path | None = None) -> Embedder:
+    """Open a model file; without a path, the one that is shipped with the package.
+
+    Raises:
+        ModelFileError: If the file is missing, damaged or not one of ours.
+    """
+    if path is not None:
+        return Embedder(read_model_file(path))
+    with as_file(files("device_app") / "data" / "model.onnx") as shipped:
+        return Embedder(read_model_file(shipped))

@@ -1,0 +1,102 @@
+"""From one recording of a sound to the windows that teach it: find where the sound is, then vary how it may be met."""
+
+import numpy as np
+
+from device_app.arrays import FloatArray
+from device_app.errors import AudioError
+from device_app.window_stream import level_dbfs
+
+_FRAME_S = 0.02
+_SILENT_DBFS = -60.0
+"""A recording whose loudest 20 ms stay below this holds nothing to learn from."""
+_MIN_SOUND_S = 0.04
+"""Shorter than this it is a click of the recorder, not a sound."""
+_WINDOW_STEP_S = 0.125
+"""Half the hop of listening, so that each offset that listening can meet is close to one that was taught."""
+_NOISE_SNR_DB = (20.0, 8.0)
+"""Besides the clean window, one in some and one in much noise."""
+MAX_WINDOWS = 12
+"""Windows kept of one recording: a long one must not outweigh the others."""
+
+
+def find_sound(waveform: FloatArray, sample_rate: int) -> tuple[int, int]:
+    """Where the sound of a recording starts and ends.
+
+    A frame of 20 ms belongs to the sound if it is within 30 dB of the loudest one and stands out from the quiet tenth of
+    the recording; in an even sound every frame does.
+
+    Args:
+        waveform: (n_samples,) float32 in [-1, 1].
+        sample_rate: Hz.
+
+    Returns:
+        First sample of the sound and the one behind its last.
+
+    Raises:
+        AudioError: If the recording is silent or its sound is only a click.
+    """
+    frame = max(1, int(_FRAME_S * sample_rate))
+    n_frames = len(waveform) // frame
+    if n_frames < round(_MIN_SOUND_S / _FRAME_S):
+        raise AudioError(f"it is only {len(waveform) / sample_rate:.3f} s long: record at least a quarter of a second")
+    power = np.mean(np.square(waveform[: n_frames * frame].reshape(n_frames, frame), dtype=np.float64), axis=1)
+    level_db = 10.0 * np.log10(power + 1e-12)
+    peak_db = float(level_db.max())
+    if peak_db < _SILENT_DBFS:
+        raise AudioError(
+            f"it is silent (loudest moment {peak_db:.0f} dBFS): check the microphone, or record closer to the sound"
+        )
+    quiet_db = float(np.quantile(level_db, 0.1))
+    active = np.flatnonzero(level_db >= max(peak_db - 30.0, min(quiet_db + 8.0, peak_db - 12.0)))
+    return int(active[0]) * frame, min(int(active[-1] + 1) * frame, len(waveform))
+
+
+def example_windows(waveform: FloatArray, sample_rate: int, clip_samples: int, rng: np.random.Generator) -> FloatArray:
+    """Windows that a listener could meet when this sound is made.
+
+    Windows slide over the sound; those that hold at least half of the energy that the best one holds are kept, at most
+    :data:`MAX_WINDOWS` of them, evenly spread. Each comes clean and with coloured noise.
+
+    Args:
+        waveform: (n_samples,) float32 in [-1, 1]; shorter than a window is fine.
+        sample_rate: Hz.
+        clip_samples: Samples of a window.
+        rng: Source of the noise.
+
+    Returns:
+        (n_windows, clip_samples) float32, at least one window.
+
+    Raises:
+        AudioError: If there is no sound in the recording.
+    """
+    start, end = find_sound(waveform, sample_rate)
+    padded = np.pad(waveform, clip_samples)
+    first, last = (
+        start + clip_samples // 4,
+        end + clip_samples * 3 // 4,
+    )  # in the padded waveform: 3/4 before to 3/4 after
+    offsets = np.arange(first, max(first + 1, last - clip_samples // 2), int(_WINDOW_STEP_S * sample_rate))
+    windows = np.stack([padded[offset : offset + clip_samples] for offset in offsets])
+    energy = np.square(windows, dtype=np.float64).sum(axis=1)
+    windows = windows[energy >= 0.5 * energy.max()]
+    if len(windows) > MAX_WINDOWS:
+        windows = windows[np.linspace(0, len(windows) - 1, MAX_WINDOWS).round().astype(int)]
+    noisy = [
+        np.stack([add_noise(window, coloured_noise(clip_samples, rng), snr_db) for window in windows])
+        for snr_db in _NOISE_SNR_DB
+    ]
+    return np.concatenate([windows, *noisy]).astype(np.float32)
+
+
+def coloured_noise(n_samples: int, rng: np.random.Generator) -> FloatArray:
+    """(n_samples,) float32 noise of unit power whose density falls as 1/f^a, a drawn from [0, 2]: white to brown."""
+    spectrum = np.fft.rfft(rng.standard_normal(n_samples))
+    frequency = np.maximum(np.arange(len(spectrum)), 1.0)
+    noise = np.fft.irfft(spectrum * frequency ** (-rng.uniform(0.0, 2.0) / 2.0), n_samples)
+    return (noise / np.sqrt(np.mean(noise**2) + 1e-12)).astype(np.float32)
+
+
+def add_noise(window: FloatArray, noise: FloatArray, snr_db: float) -> FloatArray:
+    """Mix (n,) noise of unit power into a window so that the window lies ``snr_db`` above it."""
+    gain = 10.0 ** ((level_dbfs(window) - snr_db) / 20.0)
+    return (window + np.float32(gain) * noise).astype(np.float32)
