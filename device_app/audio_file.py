@@ -1,4 +1,4 @@
-"""Reading audio files: any format, rate and channel count that soundfile knows, as mono at the rate that is asked for."""
+"""Reading audio files: any format, rate and channel count that soundfile knows, as mono at the rate asked for."""
 
 from pathlib import Path
 

@@ -57,7 +57,7 @@ class Embedder:
         }
 
     def embed(self, windows: FloatArray) -> FloatArray:
-        """Embed windows: (n, clip_samples) to (n, size), heads of equal weight side by side, each row of unit length."""
+        """Embed windows: (n, clip_samples) to (n, size), all heads side by side, each row of unit length."""
         return self._side_by_side(self.embed_heads(windows))
 
     def background(self) -> FloatArray:
@@ -65,7 +65,8 @@ class Embedder:
         return self._side_by_side(self._bank.dequantised())
 
     def _side_by_side(self, heads: dict[str, FloatArray]) -> FloatArray:
-        return np.concatenate([heads[name] for name in self.heads], axis=1) / np.float32(np.sqrt(len(self.heads)))
+        joined = np.concatenate([heads[name] for name in self.heads], axis=1)
+        return np.asarray(joined / np.sqrt(len(self.heads)), dtype=np.float32)
 
     def golden_error(self) -> float:
         """Largest difference between this machine's embeddings of the golden input and those in the file."""

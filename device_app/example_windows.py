@@ -22,8 +22,8 @@ MAX_WINDOWS = 12
 def find_sound(waveform: FloatArray, sample_rate: int) -> tuple[int, int]:
     """Where the sound of a recording starts and ends.
 
-    A frame of 20 ms belongs to the sound if it is within 30 dB of the loudest one and stands out from the quiet tenth of
-    the recording; in an even sound every frame does.
+    A frame of 20 ms belongs to the sound if it is within 30 dB of the loudest one and stands out from the quiet tenth
+    of the recording; in an even sound every frame does.
 
     Args:
         waveform: (n_samples,) float32 in [-1, 1].

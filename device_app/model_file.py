@@ -1,8 +1,8 @@
 """The one file that crosses from training to the device: an ONNX network and the document that describes it.
 
-Layout of the file: the serialised ``ModelProto`` of the network, then the ``metadata_props`` of a second ``ModelProto``.
-Protocol buffers merge what is concatenated, so any ONNX reader sees one model with its metadata, while this module can
-check the network's bytes against the hash that the document states, without the ``onnx`` package. The entries:
+Layout of the file: the serialised ``ModelProto`` of the network, then the ``metadata_props`` of a second one. Protocol
+buffers merge what is concatenated, so any ONNX reader sees one model with its metadata, while this module can check the
+network's bytes against the hash that the document states, without the ``onnx`` package. The entries:
 
 ``earmark``
     The document: :class:`ModelMetadata` as JSON.
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from device_app.arrays import FloatArray, Int16Array
+from device_app.arrays import FloatArray, Int8Array, Int16Array
 from device_app.errors import ModelFileError
 
 _log = logging.getLogger(__name__)

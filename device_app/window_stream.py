@@ -25,8 +25,8 @@ class Windows:
 class WindowStream:
     """Cuts windows of ``clip_samples`` every ``hop_samples`` from whatever is pushed.
 
-    The windows do not depend on how the stream is cut into blocks. After a gap the windows start anew behind it, so that
-    no window joins audio from both sides.
+    The windows do not depend on how the stream is cut into blocks. After a gap the windows start anew behind it, so
+    that no window joins audio from both sides.
     """
 
     def __init__(self, *, sample_rate: int, clip_samples: int, hop_samples: int) -> None:
@@ -36,6 +36,7 @@ class WindowStream:
         self._native_rate = 0
         self._resampler: soxr.ResampleStream | None = None
         self._expected = 0  # the next block's first sample on the source's clock, at the native rate
+        self._buffer: FloatArray = np.zeros(0, np.float32)
         self._start_gap(0, sample_rate)
 
     def push(self, waveform: FloatArray, native_rate: int, start_sample: int) -> Windows:
