@@ -1,0 +1,69 @@
+"""The capture process: opens one source and sends it to its parent, ``python -m device_app.capture.child ORDER``.
+
+It runs on its own so that a sound library that hangs, crashes or keeps an old list of devices is mended by starting
+another. It speaks :mod:`device_app.capture.protocol` on what was its standard output, and ends when its standard input
+does: the parent holds the other end and never writes to it.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from device_app.capture.protocol import encode_frame
+from device_app.errors import AudioError
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+def main() -> int:
+    """Carry out the order given as JSON in the only argument."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the parent's to answer
+    _end_with_parent()
+    # Whatever a library prints must not get between the frames.
+    pipe = os.dup(1)
+    os.dup2(2, 1)
+
+    def send(data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(pipe, view) :]
+
+    try:
+        _run(json.loads(sys.argv[1]), send)
+    except BrokenPipeError:
+        return 1  # the parent has gone
+    return 0
+
+
+def _run(order: dict[str, Any], send: Callable[[bytes], None]) -> None:
+    kind = order.pop("kind")
+    try:
+        if kind == "file":
+            from device_app.capture.file_reader import FileOrder, read_file
+
+            read_file(FileOrder(**order), send)
+    except AudioError as err:
+        send(encode_frame({"type": "error", "kind": "audio", "reason": None, "sentence": str(err)}))
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":  # even while this process is stopped, or stuck in a library
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1024):
+                pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

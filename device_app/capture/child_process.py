@@ -1,0 +1,92 @@
+"""The parent's handle on one capture process: start it, read its frames without waiting, end it for certain."""
+
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+from device_app.capture.protocol import Frame, FrameReader
+
+_log = logging.getLogger(__name__)
+
+_READ_BYTES = 1 << 18
+
+
+class ChildProcess:
+    """A running ``device_app.capture.child``.
+
+    Args:
+        order: What it shall do, as :mod:`device_app.capture.child` expects it.
+    """
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        # It finds modules where this process finds them, and not in whatever folder the user happens to be in.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "device_app.capture.child", json.dumps(order)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+        assert self.process.stdin
+        assert self.process.stdout
+        assert self.process.stderr
+        self.data_fd = self.process.stdout.fileno()
+        self.log_fd = self.process.stderr.fileno()
+        os.set_blocking(self.data_fd, False)
+        os.set_blocking(self.log_fd, False)
+        self.started = time.monotonic()
+        self._frames = FrameReader()
+
+    def read_frames(self) -> list[Frame] | None:
+        """The frames that became whole; None once the process has closed its end.
+
+        Raises:
+            ProtocolError: If it does not speak the protocol.
+        """
+        try:
+            data = os.read(self.data_fd, _READ_BYTES)
+        except BlockingIOError:
+            return []
+        return self._frames.feed(data) if data else None
+
+    def read_log(self) -> bool:
+        """Pass what it wrote to standard error to the debug log; False once it has closed its end."""
+        try:
+            data = os.read(self.log_fd, _READ_BYTES)
+        except BlockingIOError:
+            return True
+        for line in data.decode(errors="replace").splitlines():
+            _log.debug("capture process %d: %s", self.process.pid, line)
+        return bool(data)
+
+    def end(self) -> int | None:
+        """Kill it, if it still runs, and give its resources back.
+
+        Returns:
+            Its exit status (negative: the signal), or None if the system could not end it yet.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        try:
+            return self.process.wait(5.0)
+        except subprocess.TimeoutExpired:  # stuck in the kernel, as with a failing USB device
+            _log.warning("capture process %d does not end", self.process.pid)
+            return None
+
+    def exit_status(self) -> int:
+        """Its own exit status, once it has closed its pipe; waits a moment, then kills it."""
+        try:
+            return self.process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait(5.0)

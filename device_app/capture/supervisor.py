@@ -1,0 +1,308 @@
+"""The thread that reads the capture process, judges it, and starts another in its place.
+
+The source runs in a process of its own (:mod:`device_app.capture.child`). PortAudio freezes its list of devices when it
+is initialised and may hang or go silent for good when a device goes away; a new process is the remedy for all of it.
+"""
+
+import contextlib
+import logging
+import math
+import os
+import selectors
+import threading
+import time
+from dataclasses import asdict
+from typing import Any
+
+from device_app.capture.blocks import Block, FileSource, Notice, Patience, Reason, Source
+from device_app.capture.child_process import ChildProcess
+from device_app.capture.inbox import Inbox
+from device_app.capture.protocol import ProtocolError, decode_waveform
+from device_app.errors import AudioError, DeviceError, EarmarkError
+
+_log = logging.getLogger(__name__)
+
+_MOST_FILE_RESTARTS = 5
+"""A file that crashes its reader this often at one place will do so for ever."""
+
+
+class _LossError(Exception):
+    """The capture process is of no use any more.
+
+    Args:
+        reason: For the notice.
+        sentence: What happened and where.
+        kind: Which error it is, if it is not retried: ``library``, ``device`` or ``audio``.
+    """
+
+    def __init__(self, reason: Reason, sentence: str, kind: str) -> None:
+        super().__init__(sentence)
+        self.reason: Reason = reason
+        self.sentence = sentence
+        self.kind = kind
+
+
+class Supervisor(threading.Thread):
+    """Keeps one source running and puts what it delivers into an inbox.
+
+    Args:
+        source: What to capture.
+        inbox: Where blocks, notices and the last error go.
+        block_s: Length of a block, seconds.
+        buffer_s: Seconds of audio that the process may keep while this thread does not read.
+        retry: Whether a lost source is tried again for ever.
+        must_start: Whether a source that cannot be opened at first is an error all the same.
+        patience: How long to wait before acting.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        inbox: Inbox,
+        *,
+        block_s: float,
+        buffer_s: float,
+        retry: bool,
+        must_start: bool,
+        patience: Patience,
+    ) -> None:
+        super().__init__(name="capture", daemon=True)
+        self.opened = threading.Event()
+        """Set once the source is open, or never will be."""
+        self.sample_rate = 0
+        """Hz, as the source was last opened; 0 while it was not."""
+        self._source, self._inbox, self._patience = source, inbox, patience
+        self._is_file = isinstance(source, FileSource)
+        self._block_s, self._buffer_s = block_s, buffer_s
+        self._retry, self._must_start = retry, must_start
+        self._closing = False
+        self._paused = False
+        self._wake_out, self._wake_in = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        self._start_time = time.time()
+        self._position = 0  # just behind the last sample that went into the inbox
+        self._block_rate = 0  # Hz, of that sample
+        self._end_monotonic = math.nan  # its moment
+        self._last_block = self._last_sound = math.nan  # when they came, on the monotonic clock
+        self._fresh = True  # no block yet from this process
+        self._heard = False
+        self._told: Reason | None = None  # the loss that the caller knows of
+        self._attempt = 0
+        self._restart_position, self._n_restarts_here = -1, 0
+
+    def close(self) -> None:
+        """End the process and this thread."""
+        self._closing = True
+        self._wake()
+        self.join()
+        os.close(self._wake_in)
+        os.close(self._wake_out)
+
+    def resume(self) -> None:
+        """Tell it that the inbox was emptied."""
+        if self._paused:
+            self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # enough of them are waiting
+            os.write(self._wake_in, b"w")
+
+    def run(self) -> None:
+        """Start processes until the file ends, the source fails for good, or the capture is closed."""
+        try:
+            while not self._closing:
+                try:
+                    self._run_process()
+                    return
+                except _LossError as lost:
+                    if not self._worth_retrying(lost):
+                        self._inbox.fail(self._error(lost))
+                        return
+                    self._announce_retry(lost)
+        except Exception as err:  # a fault of ours must reach the caller, not only this thread's end
+            self._inbox.fail(err)
+        finally:
+            self._inbox.close()
+            self.opened.set()
+
+    # One process.
+
+    def _run_process(self) -> None:
+        """Read one process until the file ends or the capture is closed; raise :class:`_LossError` if it fails before."""
+        self._fresh = True
+        child = ChildProcess(self._order())
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._wake_out, selectors.EVENT_READ)
+                selector.register(child.data_fd, selectors.EVENT_READ)
+                selector.register(child.log_fd, selectors.EVENT_READ)
+                while not self._closing:
+                    self._pause_while_full(selector, child)
+                    ready = {key.fd for key, _ in selector.select(self._until_next_check())}
+                    if self._wake_out in ready:
+                        os.read(self._wake_out, 4096)
+                    if child.log_fd in ready and not child.read_log():
+                        selector.unregister(child.log_fd)
+                    if child.data_fd in ready and self._take(child):
+                        return
+                    self._check(child)
+        finally:
+            child.end()
+
+    def _order(self) -> dict[str, Any]:
+        order: dict[str, Any] = {**asdict(self._source), "block_s": self._block_s}
+        if isinstance(self._source, FileSource):
+            order |= {
+                "kind": "file",
+                "path": str(self._source.path),
+                "start_sample": self._position,
+                "start_time": self._start_time,
+                "heard": self._heard,
+            }
+        else:
+            order |= {"kind": "microphone", "buffer_s": self._buffer_s}
+        return order
+
+    def _pause_while_full(self, selector: selectors.BaseSelector, child: ChildProcess) -> None:
+        """A file waits for its reader: what is not taken from the pipe stops its process."""
+        pause = self._is_file and self._inbox.full
+        if pause and not self._paused:
+            self._paused = True
+            if self._inbox.full:  # still, now that a reader would wake us
+                selector.unregister(child.data_fd)
+                return
+            self._paused = False
+        elif not pause and self._paused:
+            selector.register(child.data_fd, selectors.EVENT_READ)
+            self._paused = False
+            self._last_block = time.monotonic()
+
+    def _until_next_check(self) -> float | None:
+        return None if self._paused else 0.25
+
+    def _take(self, child: ChildProcess) -> bool:
+        """Pass on what the process said; True at the end of a file."""
+        try:
+            frames = child.read_frames()
+        except ProtocolError as err:
+            raise self._crashed(f"its process sent what is not audio ({err})") from err
+        if frames is None:
+            status = child.exit_status()
+            raise self._crashed(f"its process ended ({f'signal {-status}' if status < 0 else f'status {status}'})")
+        return any(self._take_frame(header, payload) for header, payload in frames)  # nothing follows the end
+
+    def _take_frame(self, header: dict[str, Any], payload: bytes) -> bool:
+        match header["type"]:
+            case "open":
+                self.sample_rate = int(header["sample_rate"])
+                self.opened.set()
+            case "block":
+                self._take_block(header, decode_waveform(payload))
+            case "end":
+                self._notify(Notice("ended", f"{self._source} ended", time.time()))
+                return True
+            case "error":
+                raise _LossError(header["reason"] or "missing", header["sentence"], header["kind"])
+            case other:
+                raise self._crashed(f"its process sent {other!r}")
+        return False
+
+    def _take_block(self, header: dict[str, Any], waveform: Any) -> None:
+        now = time.monotonic()
+        n_lost = int(header["n_lost"])
+        if self._fresh and self._block_rate and not self._is_file:
+            # Another process, maybe another device: the clock went on while nothing was recorded.
+            gap_s = max(0.0, header["monotonic"] - self._end_monotonic)
+            n_lost += round(gap_s * self.sample_rate)
+            self._position = round(self._position * self.sample_rate / self._block_rate)
+        if self._fresh:
+            self._last_sound = now
+        start = self._position + n_lost
+        block = Block(waveform, self.sample_rate, start, n_lost, header["time"])
+        self._position, self._block_rate = block.end_sample, self.sample_rate
+        self._end_monotonic = header["monotonic"] + waveform.size / self.sample_rate
+        if waveform.any():
+            self._heard = True
+            self._last_sound = now
+        if (self._fresh and self._told != "silent") or (self._told == "silent" and self._last_sound == now):
+            what = "is recording" if not self._is_file else "is being read"
+            self._notify(Notice("running", f"{self._source} {what} at {self.sample_rate} Hz", time.time()))
+        self._fresh = False
+        self._last_block = now
+        self._inbox.put_block(block)
+
+    # Judgement.
+
+    def _check(self, child: ChildProcess) -> None:
+        """Look at the clock after everything that came was taken."""
+        if self._paused:
+            return
+        now = time.monotonic()
+        if self._fresh:
+            if now - child.started > self._patience.start_s:
+                raise _LossError(
+                    "hung", f"{self._source} did not open within {self._patience.start_s:g} s", self._kind()
+                )
+            if now - child.started > self._patience.hung_s and self._told is None and self._retry:
+                self._tell_lost("hung", f"{self._source} has not opened yet")
+            return
+        hung_s = self._patience.start_s if self._is_file else self._patience.hung_s
+        if now - self._last_block > hung_s:
+            raise _LossError("hung", f"{self._source} has delivered nothing for {hung_s:g} s", self._kind())
+        if not self._is_file and now - self._last_sound > self._patience.silent_s and self._told is None:
+            self._tell_lost(
+                "silent",
+                f"{self._source} delivers nothing but zeros: is it muted or unplugged? Still recording",
+            )
+
+    def _crashed(self, what: str) -> _LossError:
+        return _LossError("crashed", f"{self._source} was lost: {what}", self._kind())
+
+    def _kind(self) -> str:
+        return "audio" if self._is_file else "device"
+
+    def _worth_retrying(self, lost: _LossError) -> bool:
+        if not self._retry or lost.kind == "library" or (self._must_start and not self._block_rate):
+            return False
+        if not self._is_file:
+            return True
+        if lost.reason not in ("crashed", "hung"):
+            return False  # what is wrong with a file stays wrong
+        if self._position != self._restart_position:
+            self._restart_position, self._n_restarts_here = self._position, 0
+        self._n_restarts_here += 1
+        return self._n_restarts_here <= _MOST_FILE_RESTARTS
+
+    def _error(self, lost: _LossError) -> EarmarkError:
+        if lost.kind == "audio":
+            advice = "; check the file" if lost.reason in ("crashed", "hung") else ""
+            return AudioError(lost.sentence + advice)
+        advice = "; check that it is plugged in: `earmark devices` lists what there is"
+        return DeviceError(lost.sentence + (advice if lost.reason != "missing" else ""))
+
+    def _announce_retry(self, lost: _LossError) -> None:
+        self._tell_lost(lost.reason, lost.sentence)
+        if time.monotonic() - self._last_block < self._patience.longest_delay_s and self._fresh is False:
+            self._attempt = 0
+        delay_s = min(self._patience.first_delay_s * 2**self._attempt, self._patience.longest_delay_s)
+        self._attempt += 1
+        sentence = f"{lost.sentence}; trying again in {delay_s:g} s (attempt {self._attempt})"
+        self._notify(Notice("retrying", sentence, time.time(), lost.reason, self._attempt, delay_s))
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake_out, selectors.EVENT_READ)
+            until = time.monotonic() + delay_s
+            while not self._closing and (left := until - time.monotonic()) > 0:
+                if selector.select(left):
+                    os.read(self._wake_out, 4096)
+
+    def _tell_lost(self, reason: Reason, sentence: str) -> None:
+        if self._told != reason:
+            self._notify(Notice("lost", sentence, time.time(), reason))
+
+    def _notify(self, notice: Notice) -> None:
+        if notice.state == "lost":
+            self._told = notice.reason
+        elif notice.state == "running":
+            self._told = None
+        _log.debug("%s: %s", notice.state, notice.sentence)
+        self._inbox.put_notice(notice)
