@@ -13,15 +13,14 @@ SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff",
 """File names that count as audio when a folder is searched."""
 
 
-def read_audio(path: Path, sample_rate: int) -> FloatArray:
-    """Read a whole file as mono.
+def read_native(path: Path) -> tuple[FloatArray, int]:
+    """Read a whole file as mono, at its own rate.
 
     Args:
         path: A file that soundfile can decode.
-        sample_rate: Rate to convert to, Hz (soxr, HQ).
 
     Returns:
-        (n_samples,) float32 in about [-1, 1], at least one sample, all finite.
+        (n_samples,) float32 in [-1, 1], at least one sample, all finite; and its rate in Hz.
 
     Raises:
         AudioError: If the file is missing, cannot be decoded, is empty, or holds values that are not numbers.
@@ -35,7 +34,12 @@ def read_audio(path: Path, sample_rate: int) -> FloatArray:
         raise AudioError(f"{path} holds no audio: record it again")
     if not np.isfinite(samples).all():
         raise AudioError(f"{path} holds samples that are not numbers (NaN or infinity): record or export it again")
-    return resample(samples.mean(axis=1, dtype=np.float32), native_rate, sample_rate)
+    return samples.mean(axis=1, dtype=np.float32), native_rate
+
+
+def read_audio(path: Path, sample_rate: int) -> FloatArray:
+    """Read a whole file as mono at ``sample_rate`` Hz, see :func:`read_native`."""
+    return resample(*read_native(path), sample_rate)
 
 
 def resample(waveform: FloatArray, native_rate: int, sample_rate: int) -> FloatArray:

@@ -4,7 +4,7 @@ import numpy as np
 
 from device_app.arrays import FloatArray
 from device_app.errors import AudioError
-from device_app.window_stream import level_dbfs
+from device_app.listening.window_stream import level_dbfs
 
 _FRAME_S = 0.02
 _SILENT_DBFS = -60.0
@@ -15,6 +15,10 @@ _WINDOW_STEP_S = 0.125
 """Half the hop of listening, so that each offset that listening can meet is close to one that was taught."""
 _NOISE_SNR_DB = (20.0, 8.0)
 """Besides the clean window, one in some and one in much noise."""
+MAX_SOUND_S = 60.0
+"""A longer recording is a day, not an example."""
+MAX_BACKGROUND_WINDOWS = 240
+"""Windows kept of one recording of the room: two minutes of them."""
 MAX_WINDOWS = 12
 """Windows kept of one recording: a long one must not outweigh the others."""
 
@@ -37,6 +41,10 @@ def find_sound(waveform: FloatArray, sample_rate: int) -> tuple[int, int]:
     """
     frame = max(1, int(_FRAME_S * sample_rate))
     n_frames = len(waveform) // frame
+    if len(waveform) > MAX_SOUND_S * sample_rate:
+        raise AudioError(
+            f"it is {len(waveform) / sample_rate:.0f} s long, more than {MAX_SOUND_S:.0f} s: cut the sound out of it"
+        )
     if n_frames < round(_MIN_SOUND_S / _FRAME_S):
         raise AudioError(f"it is only {len(waveform) / sample_rate:.3f} s long: record at least a quarter of a second")
     power = np.mean(np.square(waveform[: n_frames * frame].reshape(n_frames, frame), dtype=np.float64), axis=1)
@@ -86,6 +94,22 @@ def example_windows(waveform: FloatArray, sample_rate: int, clip_samples: int, r
         for snr_db in _NOISE_SNR_DB
     ]
     return np.concatenate([windows, *noisy]).astype(np.float32)
+
+
+def background_windows(waveform: FloatArray, clip_samples: int) -> FloatArray:
+    """Windows of a recording of the room, evenly spread, whatever is in them.
+
+    Args:
+        waveform: (n_samples,) float32 in [-1, 1]; a shorter one than a window is padded with zeros.
+        clip_samples: Samples of a window.
+
+    Returns:
+        (n_windows, clip_samples) float32, 1 to :data:`MAX_BACKGROUND_WINDOWS` of them.
+    """
+    padded = np.pad(waveform, (0, max(0, clip_samples - len(waveform))))
+    last = len(padded) - clip_samples
+    n_windows = min(MAX_BACKGROUND_WINDOWS, 1 + 2 * last // clip_samples)
+    return np.stack([padded[offset : offset + clip_samples] for offset in np.linspace(0, last, n_windows).astype(int)])
 
 
 def coloured_noise(n_samples: int, rng: np.random.Generator) -> FloatArray:

@@ -1,0 +1,1 @@
+"""The demonstration: bundled sounds, enrolled and heard."""

@@ -1,0 +1,1 @@
+"""From recordings of a sound to what recognises it."""

@@ -1,0 +1,44 @@
+"""Writing files so that a reader sees the old one or the new one, never half of it."""
+
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device_app.errors import EarmarkError
+
+
+def write_aside(path: Path, content: bytes) -> None:
+    """Write a file beside ``path``, then move it into place.
+
+    Raises:
+        EarmarkError: If the disk is full or the folder cannot be written; ``path`` is then as it was before.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as err:
+        raise EarmarkError(
+            f"cannot write to {path.parent}: {err.strerror}; choose another folder or free space"
+        ) from err
+    aside = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as err:
+        raise EarmarkError(f"cannot write {path}: {err.strerror}; free space on the disk and try again") from err
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def npz(**arrays: Any) -> bytes:
+    """Arrays as the bytes of an npz file; strings as zero-dimensional arrays, so that no pickle is needed."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()

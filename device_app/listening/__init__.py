@@ -1,0 +1,1 @@
+"""From audio as it comes to events."""
