@@ -99,6 +99,8 @@ class Patience:
     needs to get through, this keeps every loss within 3 s."""
     silent_s: float = 2.0
     """Exact zeros for longer than this are reported once."""
+    slow_start_s: float = 2.8
+    """A microphone that has not begun to deliver by then is reported, though not yet restarted."""
     start_s: float = 15.0
     """A process that has not opened its source by then is restarted: a cold start from an SD card takes seconds.
     A file whose process delivers nothing for this long is restarted too: a disk may have to spin up."""

@@ -13,10 +13,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from device_app.capture.protocol import encode_frame
-from device_app.errors import AudioError
+from device_app.errors import AudioError, DeviceError, EarmarkError
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -42,14 +43,37 @@ def main() -> int:
 
 
 def _run(order: dict[str, Any], send: Callable[[bytes], None]) -> None:
+    """Open what is ordered; libraries are loaded only for the kind of source that needs them."""
     kind = order.pop("kind")
     try:
         if kind == "file":
             from device_app.capture.file_reader import FileOrder, read_file
 
             read_file(FileOrder(**order), send)
+        else:
+            _use_portaudio(kind, order, send)
     except AudioError as err:
-        send(encode_frame({"type": "error", "kind": "audio", "reason": None, "sentence": str(err)}))
+        send(_error("audio", "missing", err))
+
+
+def _use_portaudio(kind: str, order: dict[str, Any], send: Callable[[bytes], None]) -> None:
+    from device_app.capture.microphone import LibraryError, MicrophoneOrder, UnpluggedError, query_devices, record
+
+    try:
+        if kind == "microphone":
+            record(MicrophoneOrder(**order), send)
+        else:
+            send(encode_frame({"type": "devices", "devices": [asdict(device) for device in query_devices()]}))
+    except LibraryError as err:
+        send(_error("library", "missing", err))
+    except UnpluggedError as err:
+        send(_error("device", "unplugged", err))
+    except DeviceError as err:
+        send(_error("device", "missing", err))
+
+
+def _error(kind: str, reason: str, err: EarmarkError) -> bytes:
+    return encode_frame({"type": "error", "kind": kind, "reason": reason, "sentence": str(err)})
 
 
 def _end_with_parent() -> None:

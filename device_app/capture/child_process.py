@@ -1,6 +1,5 @@
 """The parent's handle on one capture process: start it, read its frames without waiting, end it for certain."""
 
-import contextlib
 import json
 import logging
 import os
@@ -71,12 +70,11 @@ class ChildProcess:
         Returns:
             Its exit status (negative: the signal), or None if the system could not end it yet.
         """
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+        self.read_log()
+        self.process.kill()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if pipe:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+            assert pipe
+            pipe.close()
         try:
             return self.process.wait(5.0)
         except subprocess.TimeoutExpired:  # stuck in the kernel, as with a failing USB device

@@ -18,28 +18,9 @@ from device_app.capture.blocks import Block, FileSource, Notice, Patience, Reaso
 from device_app.capture.child_process import ChildProcess
 from device_app.capture.inbox import Inbox
 from device_app.capture.protocol import ProtocolError, decode_waveform
-from device_app.errors import AudioError, DeviceError, EarmarkError
+from device_app.capture.retries import LossError, Retries
 
 _log = logging.getLogger(__name__)
-
-_MOST_FILE_RESTARTS = 5
-"""A file that crashes its reader this often at one place will do so for ever."""
-
-
-class _LossError(Exception):
-    """The capture process is of no use any more.
-
-    Args:
-        reason: For the notice.
-        sentence: What happened and where.
-        kind: Which error it is, if it is not retried: ``library``, ``device`` or ``audio``.
-    """
-
-    def __init__(self, reason: Reason, sentence: str, kind: str) -> None:
-        super().__init__(sentence)
-        self.reason: Reason = reason
-        self.sentence = sentence
-        self.kind = kind
 
 
 class Supervisor(threading.Thread):
@@ -74,7 +55,7 @@ class Supervisor(threading.Thread):
         self._source, self._inbox, self._patience = source, inbox, patience
         self._is_file = isinstance(source, FileSource)
         self._block_s, self._buffer_s = block_s, buffer_s
-        self._retry, self._must_start = retry, must_start
+        self._retries = Retries(patience, for_ever=retry, must_start=must_start, is_file=self._is_file)
         self._closing = False
         self._paused = False
         self._wake_out, self._wake_in = os.pipe()
@@ -83,12 +64,12 @@ class Supervisor(threading.Thread):
         self._position = 0  # just behind the last sample that went into the inbox
         self._block_rate = 0  # Hz, of that sample
         self._end_monotonic = math.nan  # its moment
-        self._last_block = self._last_sound = math.nan  # when they came, on the monotonic clock
+        # When they came, on the monotonic clock: of this process, and sound is anything but exact zeros.
+        self._first_block = self._last_block = self._last_sound = math.nan
         self._fresh = True  # no block yet from this process
         self._heard = False
         self._told: Reason | None = None  # the loss that the caller knows of
-        self._attempt = 0
-        self._restart_position, self._n_restarts_here = -1, 0
+        self._hardware = False  # a sound card, rather than a sound server's stream
 
     def close(self) -> None:
         """End the process and this thread."""
@@ -114,11 +95,11 @@ class Supervisor(threading.Thread):
                 try:
                     self._run_process()
                     return
-                except _LossError as lost:
-                    if not self._worth_retrying(lost):
-                        self._inbox.fail(self._error(lost))
+                except LossError as lost:
+                    if not self._retries.worth_it(lost, self._position):
+                        self._inbox.fail(lost.as_error())
                         return
-                    self._announce_retry(lost)
+                    self._wait_for_retry(lost)
         except Exception as err:  # a fault of ours must reach the caller, not only this thread's end
             self._inbox.fail(err)
         finally:
@@ -128,7 +109,7 @@ class Supervisor(threading.Thread):
     # One process.
 
     def _run_process(self) -> None:
-        """Read one process until the file ends or the capture is closed; raise :class:`_LossError` if it fails before."""
+        """Read one process until the file ends or the capture is closed; :class:`LossError` if it fails before."""
         self._fresh = True
         child = ChildProcess(self._order())
         try:
@@ -195,6 +176,7 @@ class Supervisor(threading.Thread):
         match header["type"]:
             case "open":
                 self.sample_rate = int(header["sample_rate"])
+                self._hardware = header["device"].startswith(("usb:", "alsa:"))
                 self.opened.set()
             case "block":
                 self._take_block(header, decode_waveform(payload))
@@ -202,7 +184,7 @@ class Supervisor(threading.Thread):
                 self._notify(Notice("ended", f"{self._source} ended", time.time()))
                 return True
             case "error":
-                raise _LossError(header["reason"] or "missing", header["sentence"], header["kind"])
+                raise LossError(header["reason"], header["sentence"], header["kind"])
             case other:
                 raise self._crashed(f"its process sent {other!r}")
         return False
@@ -216,19 +198,22 @@ class Supervisor(threading.Thread):
             n_lost += round(gap_s * self.sample_rate)
             self._position = round(self._position * self.sample_rate / self._block_rate)
         if self._fresh:
-            self._last_sound = now
+            self._first_block = now
+        if self._fresh and self._told != "silent":
+            self._last_sound = now  # give a new process the time to hear something
         start = self._position + n_lost
         block = Block(waveform, self.sample_rate, start, n_lost, header["time"])
         self._position, self._block_rate = block.end_sample, self.sample_rate
         self._end_monotonic = header["monotonic"] + waveform.size / self.sample_rate
+        self._last_block = now
         if waveform.any():
             self._heard = True
             self._last_sound = now
-        if (self._fresh and self._told != "silent") or (self._told == "silent" and self._last_sound == now):
-            what = "is recording" if not self._is_file else "is being read"
+            self._retries.sound_came()
+        if (self._fresh or self._told) and (self._told != "silent" or self._last_sound == now):
+            what = "is being read" if self._is_file else "is recording"
             self._notify(Notice("running", f"{self._source} {what} at {self.sample_rate} Hz", time.time()))
         self._fresh = False
-        self._last_block = now
         self._inbox.put_block(block)
 
     # Judgement.
@@ -240,54 +225,41 @@ class Supervisor(threading.Thread):
         now = time.monotonic()
         if self._fresh:
             if now - child.started > self._patience.start_s:
-                raise _LossError(
-                    "hung", f"{self._source} did not open within {self._patience.start_s:g} s", self._kind()
+                raise LossError(
+                    "hung", f"{self._source} delivered nothing within {self._patience.start_s:g} s", self._kind()
                 )
-            if now - child.started > self._patience.hung_s and self._told is None and self._retry:
-                self._tell_lost("hung", f"{self._source} has not opened yet")
+            if now - child.started > self._patience.slow_start_s and self._told is None:
+                self._tell_lost("hung", f"{self._source} has not begun to deliver yet")
             return
-        hung_s = self._patience.start_s if self._is_file else self._patience.hung_s
+        hung_s = self._block_s + (self._patience.start_s if self._is_file else self._patience.hung_s)
         if now - self._last_block > hung_s:
-            raise _LossError("hung", f"{self._source} has delivered nothing for {hung_s:g} s", self._kind())
-        if not self._is_file and now - self._last_sound > self._patience.silent_s and self._told is None:
-            self._tell_lost(
-                "silent",
-                f"{self._source} delivers nothing but zeros: is it muted or unplugged? Still recording",
-            )
+            raise LossError("hung", f"{self._source} has delivered nothing for {hung_s:.1f} s", self._kind())
+        quiet_s = now - self._last_sound
+        if self._is_file or quiet_s <= self._patience.silent_s:
+            return
+        if self._told is None and now - self._last_block > self._patience.silent_s / 2:
+            self._tell_lost("hung", f"{self._source} has stopped delivering")
+        elif self._told is None:
+            sentence = f"{self._source} delivers nothing but zeros: is it muted or unplugged? Recording goes on"
+            self._tell_lost("silent", sentence)
+        elif self._told == "silent" and self._retries.too_silent(
+            now - max(self._last_sound, self._first_block), hardware=self._hardware
+        ):
+            raise LossError("silent", f"{self._source} has delivered nothing but zeros for {quiet_s:.0f} s", "device")
 
-    def _crashed(self, what: str) -> _LossError:
-        return _LossError("crashed", f"{self._source} was lost: {what}", self._kind())
+    def _crashed(self, what: str) -> LossError:
+        return LossError("crashed", f"{self._source} was lost: {what}", self._kind())
 
     def _kind(self) -> str:
         return "audio" if self._is_file else "device"
 
-    def _worth_retrying(self, lost: _LossError) -> bool:
-        if not self._retry or lost.kind == "library" or (self._must_start and not self._block_rate):
-            return False
-        if not self._is_file:
-            return True
-        if lost.reason not in ("crashed", "hung"):
-            return False  # what is wrong with a file stays wrong
-        if self._position != self._restart_position:
-            self._restart_position, self._n_restarts_here = self._position, 0
-        self._n_restarts_here += 1
-        return self._n_restarts_here <= _MOST_FILE_RESTARTS
-
-    def _error(self, lost: _LossError) -> EarmarkError:
-        if lost.kind == "audio":
-            advice = "; check the file" if lost.reason in ("crashed", "hung") else ""
-            return AudioError(lost.sentence + advice)
-        advice = "; check that it is plugged in: `earmark devices` lists what there is"
-        return DeviceError(lost.sentence + (advice if lost.reason != "missing" else ""))
-
-    def _announce_retry(self, lost: _LossError) -> None:
+    def _wait_for_retry(self, lost: LossError) -> None:
         self._tell_lost(lost.reason, lost.sentence)
-        if time.monotonic() - self._last_block < self._patience.longest_delay_s and self._fresh is False:
-            self._attempt = 0
-        delay_s = min(self._patience.first_delay_s * 2**self._attempt, self._patience.longest_delay_s)
-        self._attempt += 1
-        sentence = f"{lost.sentence}; trying again in {delay_s:g} s (attempt {self._attempt})"
-        self._notify(Notice("retrying", sentence, time.time(), lost.reason, self._attempt, delay_s))
+        attempt, delay_s = self._retries.next_attempt(0.0 if self._fresh else self._last_block - self._first_block)
+        if lost.reason == "silent":  # it does deliver: be back before the sound that ends the silence
+            delay_s = 0.0
+        sentence = f"{lost.sentence}; trying again in {delay_s:g} s (attempt {attempt})"
+        self._notify(Notice("retrying", sentence, time.time(), lost.reason, attempt, delay_s))
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake_out, selectors.EVENT_READ)
             until = time.monotonic() + delay_s
