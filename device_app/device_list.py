@@ -186,8 +186,9 @@ def list_devices() -> list[InputDevice]:
                         raise DeviceError(header["sentence"])
                     return [InputDevice(**entry) for entry in header["devices"]]
                 if frames is None:
+                    status = child.exit_status()
                     raise DeviceError(
-                        f"PortAudio crashed while it listed the microphones (status {child.exit_status()}): "
+                        f"PortAudio crashed while it listed the microphones (status {status} {child.last_words}): "
                         "check the sound server, or listen to a recording with --source FILE"
                     )
     finally:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from device_app.capture.protocol import Frame, FrameReader
@@ -13,6 +14,7 @@ from device_app.capture.protocol import Frame, FrameReader
 _log = logging.getLogger(__name__)
 
 _READ_BYTES = 1 << 18
+_LONGEST_LINE = 10_000
 
 
 class ChildProcess:
@@ -23,8 +25,9 @@ class ChildProcess:
     """
 
     def __init__(self, order: dict[str, Any]) -> None:
-        # It finds modules where this process finds them, and not in whatever folder the user happens to be in.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        # It finds modules where this process finds them, but not in whatever folder the user happens to be in.
+        places = [path for path in sys.path if path] + [str(Path(__file__).resolve().parents[2])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "device_app.capture.child", json.dumps(order)],
             stdin=subprocess.PIPE,
@@ -40,6 +43,9 @@ class ChildProcess:
         os.set_blocking(self.data_fd, False)
         os.set_blocking(self.log_fd, False)
         self.started = time.monotonic()
+        self.last_words = ""
+        """The last line that it wrote to standard error."""
+        self._line = ""
         self._frames = FrameReader()
 
     def read_frames(self) -> list[Frame] | None:
@@ -60,8 +66,11 @@ class ChildProcess:
             data = os.read(self.log_fd, _READ_BYTES)
         except BlockingIOError:
             return True
-        for line in data.decode(errors="replace").splitlines():
+        *lines, self._line = (self._line + data.decode(errors="replace")).split("\n")
+        for line in lines:
             _log.debug("capture process %d: %s", self.process.pid, line)
+            self.last_words = line.strip() or self.last_words
+        self._line = self._line[-_LONGEST_LINE:]
         return bool(data)
 
     def end(self) -> int | None:
@@ -88,3 +97,5 @@ class ChildProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait(5.0)
+        finally:
+            self.read_log()

@@ -10,14 +10,16 @@ _MOST_NOTICES = 1000
 
 
 class Inbox:
-    """Blocks and notices in the order in which they came. When it is full, the oldest audio goes and is counted.
+    """Blocks and notices in the order in which they came.
 
     Args:
         buffer_s: Seconds of audio that it holds for a caller who reads late.
+        drops: Whether the oldest audio goes, and is counted, where there is no room. Otherwise it is for whoever fills
+            it to stop while it is ``full``; what was already on its way is still taken.
     """
 
-    def __init__(self, buffer_s: float) -> None:
-        self._buffer_s = buffer_s
+    def __init__(self, buffer_s: float, *, drops: bool) -> None:
+        self._buffer_s, self._drops = buffer_s, drops
         self._changed = threading.Condition()
         self._items: deque[Block | Notice] = deque()
         self._held_s = 0.0
@@ -31,11 +33,11 @@ class Inbox:
         return self._held_s >= self._buffer_s
 
     def put_block(self, block: Block) -> None:
-        """Add audio; where there is no room, the oldest goes."""
+        """Add audio."""
         with self._changed:
             self._items.append(block)
             self._held_s += block.waveform.size / block.sample_rate
-            while self._held_s > self._buffer_s and self._drop_oldest_block():
+            while self._drops and self._held_s > self._buffer_s and self._drop_oldest_block():
                 pass
             self._changed.notify_all()
 

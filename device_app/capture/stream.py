@@ -41,7 +41,7 @@ class Capture:
             raise ValueError(f"block_s={block_s} must be positive, and buffer_s={buffer_s} at least as long")
         self.source = source
         self._wait = not retry or must_start or isinstance(source, FileSource)
-        self._inbox = Inbox(buffer_s)
+        self._inbox = Inbox(buffer_s, drops=not isinstance(source, FileSource))
         self._supervisor = Supervisor(
             source,
             self._inbox,
@@ -75,6 +75,11 @@ class Capture:
     def sample_rate(self) -> int | None:
         """Hz, of the source as it was last opened; None while it was not."""
         return self._supervisor.sample_rate or None
+
+    @property
+    def process_id(self) -> int | None:
+        """The capture process, whose load and memory count as ours; None while there is none."""
+        return self._supervisor.process_id
 
     def read(self, timeout_s: float) -> list[Block | Notice]:
         """Everything that came since the last call, waiting up to ``timeout_s`` seconds for something to come.

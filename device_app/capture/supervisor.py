@@ -52,6 +52,8 @@ class Supervisor(threading.Thread):
         """Set once the source is open, or never will be."""
         self.sample_rate = 0
         """Hz, as the source was last opened; 0 while it was not."""
+        self.process_id: int | None = None
+        """Of the capture process, while there is one."""
         self._source, self._inbox, self._patience = source, inbox, patience
         self._is_file = isinstance(source, FileSource)
         self._block_s, self._buffer_s = block_s, buffer_s
@@ -112,6 +114,7 @@ class Supervisor(threading.Thread):
         """Read one process until the file ends or the capture is closed; :class:`LossError` if it fails before."""
         self._fresh = True
         child = ChildProcess(self._order())
+        self.process_id = child.process.pid
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(self._wake_out, selectors.EVENT_READ)
@@ -128,6 +131,7 @@ class Supervisor(threading.Thread):
                         return
                     self._check(child)
         finally:
+            self.process_id = None
             child.end()
 
     def _order(self) -> dict[str, Any]:
@@ -169,7 +173,8 @@ class Supervisor(threading.Thread):
             raise self._crashed(f"its process sent what is not audio ({err})") from err
         if frames is None:
             status = child.exit_status()
-            raise self._crashed(f"its process ended ({f'signal {-status}' if status < 0 else f'status {status}'})")
+            how = f"signal {-status}" if status < 0 else f"status {status}: {child.last_words}"
+            raise self._crashed(f"its process ended ({how})")
         return any(self._take_frame(header, payload) for header, payload in frames)  # nothing follows the end
 
     def _take_frame(self, header: dict[str, Any], payload: bytes) -> bool:
