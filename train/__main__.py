@@ -1,0 +1,126 @@
+"""``python -m train COMMAND``: results to stdout, everything else to stderr."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from train.errors import EarmarkError
+
+
+def _cache(args: argparse.Namespace) -> int:
+    from train.config import Config, load_config
+    from train.corpus.cache import build_cache
+
+    config = load_config(args.config) if args.config else Config()
+    cache = build_cache(args.audio, args.out, config.frontend.sample_rate, progress=not args.quiet)
+    print(json.dumps({"clips": len(cache.clips), "hours": round(cache.hours, 2), "sha256": cache.sha256}))
+    return 0
+
+
+def _pretrain(args: argparse.Namespace) -> int:
+    from train.allocator import keep_freed_memory
+    from train.config import load_config
+    from train.loop import pretrain
+
+    keep_freed_memory()
+    progress = pretrain(
+        load_config(args.config),
+        args.cache,
+        args.out,
+        resume=args.resume,
+        device=args.device,
+        show_progress=not args.quiet,
+    )
+    print(json.dumps({"step": progress.step, "val_loss": progress.last_val}))
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from train.checkpoint import load_backbone
+    from train.fewshot import CLASSIFIERS, accuracy, embed_files, read_set, unit_length
+
+    backbone, config, info = load_backbone(args.checkpoint)
+    for folder in args.sets:
+        labelled = read_set(folder)
+        branches = dict(zip(backbone.tasks, embed_files(backbone, config, labelled.paths), strict=True))
+        if len(branches) > 1:
+            branches["all"] = np.concatenate([unit_length(x) for x in branches.values()], axis=1)
+        for head, embeddings in branches.items():
+            result: dict[str, object] = {"step": info.step, "set": labelled.name, "head": head, "k_shot": args.k_shot}
+            for name, classify in CLASSIFIERS.items():
+                mean, half = accuracy(
+                    embeddings,
+                    labelled,
+                    classify,
+                    n_way=args.n_way,
+                    k_shot=args.k_shot,
+                    n_episodes=args.episodes,
+                    seed=args.seed,
+                )
+                result[name] = round(100 * mean, 1)
+                result[f"{name}_ci95"] = round(100 * half, 1)
+            print(json.dumps(result), flush=True)
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
+    parser.add_argument("-v", "--verbose", action="store_true", help="also log what is only of use in debugging")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, help_: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, help=help_, description=help_, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        sub.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+        return sub
+
+    cache = command("cache", "decode folders of audio into a cache to train from; goes on where it was stopped")
+    cache.add_argument("--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help="searched at any depth")
+    cache.add_argument("--out", type=Path, required=True, metavar="DIR", help="the cache")
+    cache.add_argument("--config", type=Path, metavar="TOML", help="whose sample rate to use (without: 16000 Hz)")
+    cache.set_defaults(run=_cache)
+
+    pretrain = command("pretrain", "train a network on a cache")
+    pretrain.add_argument("--config", type=Path, required=True, metavar="TOML", help="all settings")
+    pretrain.add_argument("--cache", type=Path, required=True, metavar="DIR", help="made by the cache command")
+    pretrain.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
+    pretrain.add_argument("--resume", action="store_true", help="go on with the run in --out, if there is one")
+    pretrain.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what to train on")
+    pretrain.set_defaults(run=_pretrain)
+
+    evaluate = command("evaluate", "few-shot accuracy of a checkpoint on folders of labelled clips")
+    evaluate.add_argument("checkpoint", type=Path, help="a .pt file of a run")
+    evaluate.add_argument("--sets", type=Path, nargs="+", required=True, metavar="FOLDER", help="each with class folders")
+    evaluate.add_argument("--n-way", type=int, default=5, help="classes of an episode")
+    evaluate.add_argument("--k-shot", type=int, default=1, help="examples of a class")
+    evaluate.add_argument("--episodes", type=int, default=500, help="random tasks")
+    evaluate.add_argument("--seed", type=int, default=0, help="of the episodes")
+    evaluate.set_defaults(run=_evaluate)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    args = build_parser().parse_args(argv)  # each subcommand sets ``run``
+    logging.basicConfig(
+        level=logging.DEBUG if args.verbose else logging.INFO, format="%(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    try:
+        return int(args.run(args))
+    except EarmarkError as err:  # the user's to mend: a sentence, no traceback
+        print(f"error: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

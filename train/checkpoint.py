@@ -1,0 +1,144 @@
+"""Saving and loading runs. A checkpoint is a ``torch.save`` of tensors and plain values, read with ``weights_only=True``."""
+
+import logging
+import pickle
+import subprocess
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from train.backbone import Backbone
+from train.config import Config, config_from_dict
+from train.errors import CheckpointError, ConfigError
+from train.files import replace_file
+
+_log = logging.getLogger(__name__)
+
+FORMAT = "earmark-checkpoint-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointInfo:
+    """Where weights come from."""
+
+    step: int
+    """Optimiser steps done."""
+    git_commit: str
+    """Commit of the code that trained, with ``+changes`` if files differed from it; ``unknown`` outside a checkout."""
+    config_sha256: str
+    corpus_sha256: str
+    """Content hash of the cache that was trained on."""
+    val_loss: float | None = None
+    """Last validation loss."""
+
+
+def save_checkpoint(
+    path: Path, *, info: CheckpointInfo, config: Config, model: dict[str, Any], training: dict[str, Any]
+) -> None:
+    """Write a checkpoint in one piece.
+
+    Args:
+        path: Where to; what is there is replaced only by a complete file.
+        info: Where the weights come from.
+        config: The resolved config.
+        model: ``state_dict`` of a :class:`train.system.PretrainingSystem`; the backbone's keys start with ``backbone.``.
+        training: What only a resumed run needs: optimiser, counters, random states.
+
+    Raises:
+        TrainingError: If it cannot be written.
+    """
+    document = {
+        "format": FORMAT,
+        "info": {name: getattr(info, name) for name in CheckpointInfo.__dataclass_fields__},
+        "config": config.to_dict(),
+        "model": model,
+        "training": training,
+    }
+    replace_file(path, lambda aside: torch.save(document, aside))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The whole document, tensors on the CPU.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or not one of ours.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}: pass the path of a .pt file that a run has written")
+    try:
+        document = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as err:
+        raise CheckpointError(
+            f"{path} is damaged or no checkpoint ({str(err).splitlines()[0]}): take an earlier one, or train again"
+        ) from err
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of this version ({FORMAT}): train again, or use its version")
+    return document
+
+
+def checkpoint_config(document: dict[str, Any], path: Path) -> Config:
+    """The config that a checkpoint was trained with.
+
+    Raises:
+        CheckpointError: If this version does not know its settings.
+    """
+    try:
+        return config_from_dict(document["config"])
+    except ConfigError as err:
+        raise CheckpointError(f"{path} was trained with settings that this version does not know: {err}") from err
+
+
+def load_backbone(path: str | Path) -> tuple[Backbone, Config, CheckpointInfo]:
+    """Load a trained backbone, in evaluation mode, on the CPU.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or does not fit its own config.
+    """
+    path = Path(path)
+    document = read_checkpoint(path)
+    config = checkpoint_config(document, path)
+    backbone = Backbone(config.model, config.frontend.n_channels)
+    prefix = "backbone."
+    state = {key.removeprefix(prefix): value for key, value in document["model"].items() if key.startswith(prefix)}
+    load_weights(backbone, state, path)
+    backbone.eval()
+    return backbone, config, CheckpointInfo(**document["info"])
+
+
+def load_weights(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load a complete ``state_dict``.
+
+    Raises:
+        CheckpointError: If a tensor is missing, left over, or of another shape.
+    """
+    own = module.state_dict()
+    for name in [*own, *state]:
+        if name not in state or name not in own:
+            where = "lacks" if name not in state else "has"
+            raise CheckpointError(f"{path} is of another architecture: it {where} {name}; use the config it was made with")
+        if own[name].shape != state[name].shape:
+            raise CheckpointError(
+                f"{path} is of another architecture: {name} is {tuple(state[name].shape)}, not {tuple(own[name].shape)}; "
+                f"use the config it was made with"
+            )
+    module.load_state_dict(state)
+
+
+def git_commit() -> str:
+    """Commit of this checkout, for :class:`CheckpointInfo`."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return f"{commit}+changes" if git("status", "--porcelain", "--", str(folder)) else commit
+    except (OSError, subprocess.CalledProcessError):
+        _log.debug("not a git checkout")
+        return "unknown"

@@ -1,0 +1,98 @@
+"""From waveform to the network's input: one front-end for training, evaluation and export.
+
+Shapes: B clips, T frames, K = n_fft // 2 + 1 bins, M = n_mels.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from train.config import FrontendConfig
+from train.errors import ConfigError
+
+
+def normalise_waveform(waveform: Tensor, variance_floor: float) -> Tensor:
+    """Bring each clip to mean 0 and variance 1, so that its level does not matter; silence becomes zeros.
+
+    Args:
+        waveform: (B, samples) float32.
+        variance_floor: Added to the variance; far below the variance of anything audible.
+
+    Returns:
+        (B, samples) float32.
+    """
+    centred = waveform - waveform.mean(dim=-1, keepdim=True)
+    variance = (centred * centred).mean(dim=-1, keepdim=True)
+    return centred * torch.rsqrt(variance + variance_floor)
+
+
+def mel_bank(cfg: FrontendConfig) -> Tensor:
+    """Triangular filters of height 1, evenly spaced on the HTK mel scale ``2595 * log10(1 + f / 700)``.
+
+    Returns:
+        (M, K) float32; equal to torchaudio's ``melscale_fbanks(norm=None, mel_scale="htk")``, transposed.
+
+    Raises:
+        ConfigError: If a filter is narrower than the bins' spacing and would be empty.
+    """
+    bins = torch.linspace(0, cfg.sample_rate / 2, cfg.n_fft // 2 + 1, dtype=torch.float64)
+    low, high = (2595 * math.log10(1 + f / 700) for f in (cfg.f_min, cfg.f_max))
+    edges = 700 * (10 ** (torch.linspace(low, high, cfg.n_mels + 2, dtype=torch.float64) / 2595) - 1)
+    widths = edges.diff()  # (M + 1,)
+    slopes = edges[:, None] - bins[None, :]  # (M + 2, K)
+    rising = -slopes[:-2] / widths[:-1, None]
+    falling = slopes[2:] / widths[1:, None]
+    bank = torch.minimum(rising, falling).clamp(min=0)
+    if bool((bank.amax(dim=1) == 0).any()):
+        raise ConfigError(
+            f"frontend.n_mels={cfg.n_mels} leaves mel filters without a single FFT bin: lower frontend.n_mels or raise "
+            f"frontend.n_fft={cfg.n_fft}"
+        )
+    return bank.float()
+
+
+class LogMel(nn.Module):
+    """Natural logarithm of mel power of each clip, brought to variance 1 before and standardised after.
+
+    Uncentred unless the config says otherwise: frame t sees samples [t * hop, t * hop + win) only. The window is Hann's
+    (periodic). ``transform="matmul"`` computes the same Fourier transform as a product with a fixed basis, which any
+    runtime can do; ``"fft"`` is faster here.
+    """
+
+    window: Tensor
+    mel: Tensor
+    cosine: Tensor
+    sine: Tensor
+
+    def __init__(self, cfg: FrontendConfig, transform: Literal["fft", "matmul"] = "fft") -> None:
+        super().__init__()
+        if cfg.channels != "log-mel":
+            raise ConfigError(f"LogMel computes one channel, not frontend.channels={cfg.channels!r}")
+        self.cfg = cfg
+        self.transform = transform
+        window = torch.hann_window(cfg.win_length, periodic=True, dtype=torch.float64)
+        angle = torch.outer(torch.arange(cfg.n_fft // 2 + 1), torch.arange(cfg.win_length)).double()
+        angle = angle * (2 * math.pi / cfg.n_fft)
+        # (K, win_length): the real and the imaginary part of the windowed transform, up to the sign of the latter
+        self.register_buffer("cosine", (angle.cos() * window).float(), persistent=False)
+        self.register_buffer("sine", (angle.sin() * window).float(), persistent=False)
+        self.register_buffer("window", window.float(), persistent=False)
+        self.register_buffer("mel", mel_bank(cfg), persistent=False)  # (M, K)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Map (B, samples) float32 to (B, 1, M, T) float32."""
+        cfg = self.cfg
+        x = normalise_waveform(waveform, cfg.waveform_variance_floor)
+        if cfg.centred:
+            x = nn.functional.pad(x[:, None], (cfg.win_length // 2, cfg.win_length // 2), mode="reflect")[:, 0]
+        frames = x.unfold(-1, cfg.win_length, cfg.hop_length)  # (B, T, win_length)
+        if self.transform == "fft":
+            spectrum = torch.fft.rfft(frames * self.window, n=cfg.n_fft)  # (B, T, K)
+            power = spectrum.real.square() + spectrum.imag.square()
+        else:
+            power = (frames @ self.cosine.T).square() + (frames @ self.sine.T).square()
+        mel = power @ self.mel.T  # (B, T, M)
+        log_mel = (mel.clamp(min=cfg.log_floor).log() - cfg.log_mean) / cfg.log_std
+        return log_mel.transpose(1, 2).unsqueeze(1)
