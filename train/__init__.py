@@ -1,1 +1,1 @@
-"""Self-supervised training of Earmark's sound embeddings: corpora, augmentation, networks, the loop, few-shot checks."""
+"""Self-supervised training of Earmark's sound embeddings: corpora, augmentation, networks, loop, few-shot checks."""

@@ -97,7 +97,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     evaluate = command("evaluate", "few-shot accuracy of a checkpoint on folders of labelled clips")
     evaluate.add_argument("checkpoint", type=Path, help="a .pt file of a run")
-    evaluate.add_argument("--sets", type=Path, nargs="+", required=True, metavar="FOLDER", help="each with class folders")
+    evaluate.add_argument(
+        "--sets", type=Path, nargs="+", required=True, metavar="FOLDER", help="each with class folders"
+    )
     evaluate.add_argument("--n-way", type=int, default=5, help="classes of an episode")
     evaluate.add_argument("--k-shot", type=int, default=1, help="examples of a class")
     evaluate.add_argument("--episodes", type=int, default=500, help="random tasks")

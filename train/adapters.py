@@ -25,10 +25,10 @@ class SeriesAdapter(nn.Module):
 class ConvSite(nn.Module):
     """A 3x3 convolution that all tasks share, what each task adds to it, and each task's batch norm.
 
-    ``parallel``: a 1x1 convolution of the same input beside it (Rebuffi et al. 2018, arXiv:1803.10082), placed as in the
-    paper's code: its output is added before the task's batch norm and has none of its own. ``series``: an adapter behind
-    it, before the batch norm. ``none``, ``split`` and ``bn`` add nothing. All of it is linear at inference, so that a
-    task's site folds into one convolution.
+    ``parallel``: a 1x1 convolution of the same input beside it (Rebuffi et al. 2018, arXiv:1803.10082), placed as in
+    the paper's code: its output is added before the task's batch norm and has none of its own. ``series``: an adapter
+    behind it, before the batch norm. ``none``, ``split`` and ``bn`` add nothing. All of it is linear at inference, so
+    that a task's site folds into one convolution.
     """
 
     def __init__(self, c_in: int, c_out: int, stride: int, variant: Variant, n_tasks: int) -> None:
@@ -47,8 +47,10 @@ class ConvSite(nn.Module):
         """Map (B, C, F, T) to (B, D, F / stride, T / stride) for one task."""
         weight = self.conv.weight
         if self.parallel:
-            # A 1x1 convolution of the same input and stride is the centre tap of a 3x3 one: one convolution, not two.
-            weight = weight + F.pad(self.parallel[task].weight, (1, 1, 1, 1))
+            # A 1x1 convolution of the same input and stride is the centre tap of a 3x3 one: compute one, not two.
+            adapter = self.parallel[task].weight
+            assert isinstance(adapter, Tensor)
+            weight = weight + F.pad(adapter, (1, 1, 1, 1))
         y = F.conv2d(x, weight, None, self.conv.stride, self.conv.padding)
         if self.series:
             y = self.series[task](y)

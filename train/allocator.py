@@ -26,4 +26,4 @@ def keep_freed_memory() -> bool:
         _log.debug("no mallopt: the allocator stays as it is")
         return False
     settings = ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**26))
-    return all([mallopt(*setting) == 1 for setting in settings])
+    return [mallopt(*setting) for setting in settings] == [1, 1, 1]

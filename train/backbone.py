@@ -17,8 +17,8 @@ ADAPTED: tuple[Variant, ...] = ("bn", "series", "parallel")
 class BasicBlock(nn.Module):
     """Two 3x3 sites and a shortcut.
 
-    With ``project`` a shortcut that changes shape is a 1x1 convolution and batch norm, as in torchvision. Without, it has
-    no parameters (option A of He et al.): average pooling, and zeros for the new channels.
+    With ``project`` a shortcut that changes shape is a 1x1 convolution and batch norm, as in torchvision. Without, it
+    has no parameters (option A of He et al.): average pooling, and zeros for the new channels.
     """
 
     def __init__(self, c_in: int, c_out: int, stride: int, variant: Variant, n_tasks: int, project: bool) -> None:

@@ -1,4 +1,4 @@
-"""Saving and loading runs. A checkpoint is a ``torch.save`` of tensors and plain values, read with ``weights_only=True``."""
+"""Saving and loading runs: a ``torch.save`` of tensors and plain values, read with ``weights_only=True``."""
 
 import logging
 import pickle
@@ -45,7 +45,7 @@ def save_checkpoint(
         path: Where to; what is there is replaced only by a complete file.
         info: Where the weights come from.
         config: The resolved config.
-        model: ``state_dict`` of a :class:`train.system.PretrainingSystem`; the backbone's keys start with ``backbone.``.
+        model: ``state_dict`` of a :class:`train.system.PretrainingSystem`, with the backbone under ``backbone.``.
         training: What only a resumed run needs: optimiser, counters, random states.
 
     Raises:
@@ -119,11 +119,13 @@ def load_weights(module: nn.Module, state: dict[str, Tensor], path: Path) -> Non
     for name in [*own, *state]:
         if name not in state or name not in own:
             where = "lacks" if name not in state else "has"
-            raise CheckpointError(f"{path} is of another architecture: it {where} {name}; use the config it was made with")
+            raise CheckpointError(
+                f"{path} is of another architecture: it {where} {name}; use the config it was made with"
+            )
         if own[name].shape != state[name].shape:
             raise CheckpointError(
-                f"{path} is of another architecture: {name} is {tuple(state[name].shape)}, not {tuple(own[name].shape)}; "
-                f"use the config it was made with"
+                f"{path} is of another architecture: {name} is {tuple(state[name].shape)}, "
+                f"not {tuple(own[name].shape)}; use the config it was made with"
             )
     module.load_state_dict(state)
 

@@ -1,6 +1,6 @@
 """Everything that changes a result, as frozen dataclasses, read from TOML by one loader.
 
-Sections of a file carry the names of the fields of :class:`Config`. A key that is left out keeps the default given here.
+Sections of a file carry the names of the fields of :class:`Config`. A key that is left out keeps its default.
 """
 
 import dataclasses
@@ -26,6 +26,9 @@ INVARIANT = "invariant"
 """Name of the task whose branch the contrastive loss teaches."""
 SENSITIVE = "sensitive"
 """Name of the task whose branch predicts the augmentations."""
+DISTILLED = "distilled"
+"""Name of the task whose branch predicts what published networks say of a clip."""
+TASKS = (INVARIANT, SENSITIVE, DISTILLED)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -38,7 +41,7 @@ class FrontendConfig:
     """From waveform to the network's input."""
 
     channels: Channels = "log-mel"
-    """``log-mel``: one channel. ``log-mel+stft``: the paper's three (log-mel, mel-projected STFT magnitude and angle)."""
+    """``log-mel``: one. ``log-mel+stft``: the paper's three (log-mel, mel-projected STFT magnitude and angle)."""
     sample_rate: int = 16_000
     """Hz."""
     n_fft: int = 1024
@@ -96,7 +99,7 @@ class DataConfig:
     clip_s: float = 1.0
     """Seconds of audio that one embedding covers."""
     domain_exponent: float = 0.5
-    """A domain (first folder) of n clips is drawn in proportion to n ** this: 1 = as it comes, 0 = all domains alike."""
+    """A domain (first folder) of n clips is drawn in proportion to n ** this: 1 = as it comes, 0 = all alike."""
     activity_ratio: float = 0.1
     """A window whose RMS is below this share of its clip's RMS is drawn again."""
     activity_draws: int = 4
@@ -209,6 +212,31 @@ class LossConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DistilConfig:
+    """The term ``weight * L_distil``, there if ``model.tasks`` names ``distilled``; without it the loss is the paper's."""
+
+    teachers: tuple[str, ...] = ()
+    """Names of the teachers' files, without ``.onnx``."""
+    teacher_weights: tuple[float, ...] = ()
+    """How much each teacher counts; as many as there are teachers."""
+    n_dims: int = 128
+    """Principal components of a teacher's embedding that are predicted."""
+    weight: float = 1.0
+    """The factor mu of the whole term."""
+    augmentations: tuple[str, ...] = ("fade", "white_noise", "mixed_noise", "time_mask", "time_shift")
+    """What the branch must not mind: a clip gets none to all of these, in random order. The target is the clean clip's."""
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.teacher_weights) == len(self.teachers),
+            f"distil.teacher_weights={list(self.teacher_weights)} must have one entry for each of "
+            f"distil.teachers={list(self.teachers)}",
+        )
+        _require(self.n_dims >= 1, f"distil.n_dims={self.n_dims} must be at least 1")
+        _require(self.weight >= 0, f"distil.weight={self.weight} must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OptimConfig:
     """Adam with decoupled weight decay, a linear warm-up and a cosine down to ``final_lr_ratio``."""
 
@@ -276,6 +304,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    distil: DistilConfig = field(default_factory=DistilConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -286,8 +315,13 @@ class Config:
             f"data.clip_s={self.data.clip_s} is {self.clip_samples} samples, shorter than one window of the front-end "
             f"({least} samples): lengthen the clip or lower frontend.n_fft and frontend.win_length",
         )
-        unknown = [name for name in self.model.tasks if name not in (INVARIANT, SENSITIVE)]
-        _require(not unknown, f"model.tasks names {unknown}, for which there is no loss: choose invariant, sensitive")
+        unknown = [name for name in self.model.tasks if name not in TASKS]
+        _require(not unknown, f"model.tasks names {unknown}, for which there is no loss: choose {', '.join(TASKS)}")
+        _require(
+            (DISTILLED in self.model.tasks) == bool(self.distil.teachers),
+            f"model.tasks={list(self.model.tasks)} and distil.teachers={list(self.distil.teachers)} must go together: "
+            f"name the task 'distilled' and at least one teacher, or neither",
+        )
         _require(
             INVARIANT not in self.model.tasks or self.run.batch_size // self.run.accumulate >= 2,
             f"run.batch_size={self.run.batch_size} with run.accumulate={self.run.accumulate} leaves one clip at a "
@@ -336,7 +370,7 @@ def config_from_dict(raw: dict[str, Any]) -> Config:
     return _section(Config, raw, "")
 
 
-def _section(cls: type[Any], raw: Any, where: str) -> Any:
+def _section(cls: Any, raw: Any, where: str) -> Any:
     if not isinstance(raw, dict):
         raise ConfigError(f"{where}={raw!r} must be a table: write [{where}]")
     hints = typing.get_type_hints(cls)

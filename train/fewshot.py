@@ -1,7 +1,7 @@
 """Few-shot accuracy of embeddings on labelled clips, groups kept apart.
 
-A set is a folder of class folders; ``groups.csv`` in it (path, group) names the speaker, recording or pitch of each clip.
-A query never shares its group with a support clip of its class: the sound is tested, not the recording.
+A set is a folder of class folders; ``groups.csv`` in it (path, group) names the speaker, recording or pitch of each
+clip. A query never shares its group with a support clip of its class: the sound is tested, not the recording.
 """
 
 import csv
@@ -91,9 +91,7 @@ def unit_length(x: FloatArray) -> FloatArray:
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
-def nearest_prototype(
-    support: FloatArray, labels: npt.NDArray[np.int64], queries: FloatArray
-) -> npt.NDArray[np.int64]:
+def nearest_prototype(support: FloatArray, labels: npt.NDArray[np.int64], queries: FloatArray) -> npt.NDArray[np.int64]:
     """Class of the nearest mean, by cosine (Snell et al. 2017, arXiv:1703.05175, with cosines)."""
     classes = np.unique(labels)
     prototypes = unit_length(np.stack([support[labels == c].mean(axis=0) for c in classes]))

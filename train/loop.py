@@ -73,7 +73,9 @@ class Progress:
 class Trainer:
     """One run in one folder: ``last.pt``, ``best.pt`` (lowest validation loss), ``metrics.jsonl``."""
 
-    def __init__(self, cfg: Config, cache: Cache, out: Path, device: Device = "auto", show_progress: bool = True) -> None:
+    def __init__(
+        self, cfg: Config, cache: Cache, out: Path, device: Device = "auto", show_progress: bool = True
+    ) -> None:
         self.cfg = cfg
         self.cache = cache
         self.out = out
@@ -87,8 +89,9 @@ class Trainer:
             system = system.to(memory_format=torch.channels_last)
         self.system = system
         optimiser = make_optimiser(system, cfg.optim)
-        compiled = torch.compile(system) if cfg.run.compile else system
-        self.model, self.optimiser = self.fabric.setup(compiled, optimiser)
+        if cfg.run.compile:
+            system.compile()
+        self.model, self.optimiser = self.fabric.setup(system, optimiser)
         self.progress = Progress()
         self.commit = git_commit()
         self._stop = False
@@ -112,7 +115,7 @@ class Trainer:
         _log.info("resumed at step %d", self.progress.step)
 
     def run(self) -> Progress:
-        """Train up to ``run.max_steps``, or until SIGTERM, SIGINT or ``run.patience`` ends it; always leaves a checkpoint.
+        """Train up to ``run.max_steps``, or until SIGTERM, SIGINT or ``run.patience`` ends it; leaves a checkpoint.
 
         Raises:
             TrainingError: If a loss is not finite (the last checkpoint is kept), or a file cannot be written.
@@ -122,7 +125,11 @@ class Trainer:
         self._trim_metrics()
         saved_at, saved_step = time.monotonic(), self.progress.step
         bar = tqdm(
-            total=cfg.max_steps, initial=self.progress.step, unit="step", disable=not self.show_progress, desc="training"
+            total=cfg.max_steps,
+            initial=self.progress.step,
+            unit="step",
+            disable=not self.show_progress,
+            desc="training",
         )
         with self._signals(), bar, (self.out / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
             began = time.perf_counter()
@@ -179,8 +186,8 @@ class Trainer:
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / cfg.run.accumulate
         if not math.isfinite(sums["loss"]):
             raise TrainingError(
-                f"the loss at step {step + 1} is {sums['loss']}: lower optim.lr={cfg.optim.lr} or use run.precision='fp32', "
-                f"then go on with --resume from {self.out / 'last.pt'}, which is kept"
+                f"the loss at step {step + 1} is {sums['loss']}: lower optim.lr={cfg.optim.lr} or use "
+                f"run.precision='fp32'; the last checkpoint, {self.out / 'last.pt'}, is kept"
             )
         norm = self.fabric.clip_gradients(
             self.model, self.optimiser, max_norm=cfg.optim.clip_norm or math.inf, error_if_nonfinite=False
@@ -263,7 +270,9 @@ class Trainer:
                 signal.signal(number, handler)
 
 
-def pretrain(cfg: Config, cache_folder: Path, out: Path, *, resume: bool, device: Device, show_progress: bool) -> Progress:
+def pretrain(
+    cfg: Config, cache_folder: Path, out: Path, *, resume: bool, device: Device, show_progress: bool
+) -> Progress:
     """Start or resume a run.
 
     Raises:

@@ -24,6 +24,11 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(logits, target)
 
 
+def distil(predicted: Tensor, target: Tensor) -> Tensor:
+    """One minus the cosine of (N, P) predictions to what a teacher says, (N, P) of unit length; mean over the clips."""
+    return (1.0 - F.cosine_similarity(predicted.float(), target, dim=1)).mean()
+
+
 def simsiam(z1: Tensor, p1: Tensor, z2: Tensor, p2: Tensor) -> Tensor:
     """Negative cosine of each prediction to the other view's projection, which gets no gradient (arXiv:2011.10566).
 
@@ -44,7 +49,7 @@ def simsiam(z1: Tensor, p1: Tensor, z2: Tensor, p2: Tensor) -> Tensor:
 def mlap(logits: Tensor, labels: Tensor) -> Tensor:
     """Binary cross-entropy of the augmentations' presence, mean over rows and labels, in nats.
 
-    A constant predictor reaches 0.683 when one to seven of seven augmentations are drawn evenly (each is present in 4/7).
+    A constant predictor reaches 0.683 when one to seven of seven augmentations are drawn evenly: each is there in 4/7.
 
     Args:
         logits: (rows, labels), row r belonging to clip r mod N.

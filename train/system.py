@@ -5,18 +5,18 @@ from torch import Tensor, nn
 
 from train.augment.chain import AUGMENTATIONS
 from train.backbone import Backbone
-from train.config import INVARIANT, SENSITIVE, Config
+from train.config import DISTILLED, INVARIANT, SENSITIVE, Config
 from train.frontend import LogMel
 from train.heads import MLAPHead, SimCLRProjector, SimSiamHead
-from train.losses import mlap, nt_xent, simsiam
+from train.losses import distil, mlap, nt_xent, simsiam
 
 
 class PretrainingSystem(nn.Module):
     """``L = L_cont + lambda * L_MLAP`` of two augmented views.
 
-    The invariant task is taught by the contrastive loss, the sensitive task by augmentation prediction. A system with one
-    of them is the paper's contrastive-only or prediction-only baseline. Both views go through the network together, so
-    that batch statistics are over both.
+    The invariant task is taught by the contrastive loss, the sensitive task by augmentation prediction. A system with
+    one of them is the paper's contrastive-only or prediction-only baseline. Both views go through the network together,
+    so that batch statistics are over both.
     """
 
     def __init__(self, cfg: Config) -> None:
@@ -32,37 +32,47 @@ class PretrainingSystem(nn.Module):
                 self.contrastive = SimCLRProjector(dim, cfg.loss.projector_dim)
             else:
                 self.contrastive = SimSiamHead(dim)
+        self.students: nn.ModuleList | None = None
+        if DISTILLED in cfg.model.tasks:
+            self.students = nn.ModuleList(nn.Linear(dim, cfg.distil.n_dims) for _ in cfg.distil.teachers)
         if SENSITIVE in cfg.model.tasks:
             self.predictive = MLAPHead(dim, len(AUGMENTATIONS))
 
-    def forward(self, views: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, views: Tensor, labels: Tensor, taught: Tensor | None = None, targets: Tensor | None = None) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
             views: (2N, samples) float32 waveforms, the N first views and then the N second ones.
             labels: (N, 7) presence of each augmentation.
+            taught: (N, samples) float32 waveforms from which the teachers' answers are predicted.
+            targets: (n_teachers, N, P) float32 of unit length, the teachers' answers.
 
         Returns:
-            ``loss`` and its terms ``contrastive`` and ``mlap`` (those that the system has), scalars.
+            ``loss`` and its terms ``contrastive``, ``mlap``, ``distil`` (those that the system has), scalars.
         """
         cfg = self.cfg
         n = len(labels)
         with torch.no_grad(), torch.autocast(views.device.type, enabled=False):
-            x = self.frontend(views)
+            x = self.frontend(views if taught is None else torch.cat([views, taught]))
         if cfg.run.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         h = self.backbone.shared(x)
         losses: dict[str, Tensor] = {}
         total = h.new_zeros((), dtype=torch.float32)
         if self.contrastive is not None:
-            embedding = self.backbone.branch(h, cfg.model.tasks.index(INVARIANT))
+            embedding = self.backbone.branch(h[: 2 * n], cfg.model.tasks.index(INVARIANT))
             losses["contrastive"] = self._contrastive_loss(embedding, n)
             total = total + losses["contrastive"]
         if self.predictive is not None:
-            part = h if cfg.loss.mlap_views == 2 else h[:n]
+            part = h[: cfg.loss.mlap_views * n]
             embedding = self.backbone.branch(part, cfg.model.tasks.index(SENSITIVE))
             losses["mlap"] = mlap(self.predictive(embedding), labels)
             total = total + cfg.loss.mlap_weight * losses["mlap"]
+        if self.students is not None and targets is not None:
+            embedding = self.backbone.branch(h[2 * n :], cfg.model.tasks.index(DISTILLED))
+            pairs = zip(self.students, targets, cfg.distil.teacher_weights, strict=True)
+            losses["distil"] = torch.stack([w * distil(student(embedding), t) for student, t, w in pairs]).sum()
+            total = total + cfg.distil.weight * losses["distil"]
         return {"loss": total, **losses}
 
     def _contrastive_loss(self, embedding: Tensor, n: int) -> Tensor:

@@ -1,10 +1,11 @@
 """Which augmentations a clip gets, in which order, and their application to a batch.
 
 A clip draws k of 1 to 7 augmentations without replacement, in random order; both views get the same ones in the same
-order with parameters of their own, and the set is the label that MLAP predicts (paper, and ``gen_multi_label_augs`` of its
-code). Shapes: N clips, T samples.
+order with parameters of their own, and the set is the label that MLAP predicts (paper, and ``gen_multi_label_augs`` of
+its code). Shapes: N clips, T samples.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,16 +42,18 @@ class Plan:
         return labels.scatter(1, self.order % (len(AUGMENTATIONS) + 1), 1.0)[:, :-1]
 
 
-def draw_plan(n_clips: int, cfg: AugmentConfig, generator: torch.Generator) -> Plan:
-    """Draw each clip's number of augmentations, evenly, and that many of them in random order."""
-    n_kinds = len(AUGMENTATIONS)
-    count = torch.randint(cfg.n_min, cfg.n_max + 1, (n_clips, 1), generator=generator)
-    order = torch.rand(n_clips, n_kinds, generator=generator).argsort(dim=1)
-    return Plan(torch.where(torch.arange(n_kinds)[None] < count, order, -1))
+def draw_plan(
+    n_clips: int, n_min: int, n_max: int, generator: torch.Generator, kinds: Sequence[str] = AUGMENTATIONS
+) -> Plan:
+    """Draw each clip's number of augmentations, evenly in n_min to n_max, and that many of ``kinds`` in random order."""
+    count = torch.randint(n_min, n_max + 1, (n_clips, 1), generator=generator)
+    order = torch.rand(n_clips, len(kinds), generator=generator).argsort(dim=1)
+    indices = torch.tensor([AUGMENTATIONS.index(kind) for kind in kinds])[order]
+    return Plan(torch.where(torch.arange(len(kinds))[None] < count, indices, -1))
 
 
 class Augmenter:
-    """Draws parameters on the CPU, where a seed means the same on every machine, and applies them on the clips' device."""
+    """Draws parameters on the CPU, where a seed means the same everywhere, and applies them on the clips' device."""
 
     def __init__(self, cfg: AugmentConfig, sample_rate: int) -> None:
         self.cfg = cfg
@@ -67,9 +70,14 @@ class Augmenter:
             (2N, T) views, the first ones and then the second ones; (N, 7) float32 labels.
         """
         generator = torch.Generator().manual_seed(seed)
-        plan = draw_plan(len(clips), self.cfg, generator)
+        plan = draw_plan(len(clips), self.cfg.n_min, self.cfg.n_max, generator)
         views = self.apply(torch.cat([clips, clips]), torch.cat([plan.order, plan.order]), generator)
         return views, plan.labels.to(clips.device)
+
+    def some(self, clips: Tensor, kinds: Sequence[str], seed: int) -> Tensor:
+        """Put each clip of (N, T) through none to all of ``kinds``, in random order."""
+        generator = torch.Generator().manual_seed(seed)
+        return self.apply(clips, draw_plan(len(clips), 0, len(kinds), generator, kinds).order, generator)
 
     def apply(self, clips: Tensor, order: Tensor, generator: torch.Generator) -> Tensor:
         """Put each row of (rows, T) through its own sequence of augmentations; the input is left as it is."""

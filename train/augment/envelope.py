@@ -51,7 +51,9 @@ def time_mask(waveform: Tensor, start: Tensor, length: Tensor, n_edge: int) -> T
         n_edge: Samples of the raised-cosine ramps on both sides of the gap, outside it: 0 cuts hard, which clicks.
     """
     time = torch.arange(waveform.shape[1], device=waveform.device)[None]
-    outside = torch.maximum(start[:, None] - time, time - (start + length)[:, None] + 1)  # samples to the gap; <= 0 in it
+    outside = torch.maximum(
+        start[:, None] - time, time - (start + length)[:, None] + 1
+    )  # samples to the gap; <= 0 in it
     gain = _raised_cosine(outside, n_edge)
     return torch.where(length[:, None] > 0, waveform * gain, waveform)
 

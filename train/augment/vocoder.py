@@ -1,9 +1,9 @@
 """Pitch and tempo by a phase vocoder, batched, with a rate of each row's own.
 
-Output frame k of a row is the source's frame at time k * hop * rate. How far its phases move on from those of output frame
-k - 1 is measured in the source itself, between that frame and the one a hop before it (Laroche and Dolson 1999,
-doi 10.1109/89.759041, eq. 5, with both hops alike), so that no phase is unwrapped, no spectrum interpolated, and the cost
-does not depend on the rate. Pitch is shifted by reading the source faster or slower and stretching it back.
+Output frame k of a row is the source's frame at time k * hop * rate. How far its phases move on from those of output
+frame k - 1 is measured in the source itself, between that frame and the one a hop before it (Laroche and Dolson 1999,
+doi 10.1109/89.759041, eq. 5, with both hops alike), so that no phase is unwrapped, no spectrum interpolated, and the
+cost does not depend on the rate. Pitch is shifted by reading the source faster or slower and stretching it back.
 
 Shapes: B rows, T samples, S source samples, N frames, K = N_FFT // 2 + 1 bins.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 N_FFT = 768
 HOP = 256
 ONSET_RATIO = 4.0
-"""A frame with this many times the energy of the one a hop before starts anew from its own phases: attacks stay sharp."""
+"""A frame with this many times the energy of the one a hop before starts with its own phases: attacks stay sharp."""
 
 
 def stretch(source: Tensor, rate: Tensor, start: Tensor, n_samples: int) -> Tensor:
@@ -101,7 +101,7 @@ def read_faster(waveform: Tensor, ratio: Tensor) -> Tensor:
     t = position - whole
     left = whole.long()
     taps = [torch.gather(doubled[:, tap:], 1, left) for tap in range(4)]
-    return _cubic(*taps, t) * inside
+    return _cubic(taps[0], taps[1], taps[2], taps[3], t) * inside
 
 
 def _cubic(a: Tensor, b: Tensor, c: Tensor, d: Tensor, t: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """A corpus decoded once: int16 shards that are mapped into memory, and an index.
 
-A cache is a folder with ``shard-NNNNN.i16`` (little-endian samples, clip after clip), ``shard-NNNNN.json`` (which clips,
-which files were left out and why, the shard's SHA-256) and ``cache.json`` (the whole). A shard's two files are there only
-if it is complete, so that building goes on after a kill where it stopped. Recordings longer than ten seconds are entered
-as clips of up to ten, so that a long one is drawn as often as as many short ones.
+A cache is a folder with ``shard-NNNNN.i16`` (little-endian samples, clip after clip), ``shard-NNNNN.json`` (which
+clips, which files were left out and why, the shard's SHA-256) and ``cache.json`` (the whole). A shard's two files are
+there only if it is complete, so that building goes on after a kill where it stopped. Recordings longer than ten seconds
+are entered as clips of up to ten, so that a long one is drawn as often as as many short ones.
 """
 
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -35,7 +36,7 @@ class Clip:
     """Where a clip lies."""
 
     path: str
-    """Of its file, relative to the folder that was cached, with ``/``; several folders are told apart by their names."""
+    """Of its file in the folder that was cached, with ``/``; several folders are told apart by their names."""
     domain: str
     """First folder of ``path``."""
     shard: int
@@ -72,14 +73,16 @@ class Cache:
             self._open_shard(entry, folder / f"{name}.i16", verify)
 
     def _open_shard(self, entry: dict[str, Any], path: Path, verify: bool) -> None:
-        size = sum(n for _, _, n in entry["clips"])
-        if not path.is_file() or path.stat().st_size != 2 * size:
-            raise CorpusError(f"{path} is missing or cut short: delete {path.with_suffix('.json')} and build the cache again")
+        if not _complete_shard(path, entry):
+            raise CorpusError(
+                f"{path} is missing or cut short: delete {path.with_suffix('.json')} and build the cache again"
+            )
         if verify and _sha256_of_file(path) != entry["sha256"]:
             raise CorpusError(
-                f"{path} is damaged (its checksum differs): delete {path.with_suffix('.json')} and build the cache again"
+                f"{path} is damaged (its checksum differs): "
+                f"delete {path.with_suffix('.json')} and build the cache again"
             )
-        if not size:
+        if not entry["clips"]:
             return
         index = len(self._shards)
         self._shards.append(np.memmap(path, dtype="<i2", mode="r"))
@@ -112,7 +115,9 @@ def build_cache(folders: Sequence[Path], out: Path, sample_rate: int, progress: 
     sources = list(_sources(folders))
     earlier = _read_json(out / "cache.json")
     if earlier is not None and earlier.get("sample_rate") != sample_rate:
-        raise CorpusError(f"{out} is a cache at {earlier.get('sample_rate')} Hz, not {sample_rate}: choose another --out")
+        raise CorpusError(
+            f"{out} is a cache at {earlier.get('sample_rate')} Hz, not {sample_rate}: choose another --out"
+        )
     out.mkdir(parents=True, exist_ok=True)
     entries = []
     with tqdm(total=len(sources), unit="file", disable=not progress, desc="decoding") as bar:
@@ -166,10 +171,9 @@ def _build_shard(stem: Path, sources: list[tuple[str, Path]], sample_rate: int, 
     ).hexdigest()
     audio, index = stem.with_suffix(".i16"), stem.with_suffix(".json")
     entry = _read_json(index)
-    if entry is not None and entry.get("sources_sha256") == signature and audio.is_file():
-        if audio.stat().st_size == 2 * sum(n for _, _, n in entry["clips"]):
-            bar.update(len(sources))
-            return entry
+    if entry is not None and entry.get("sources_sha256") == signature and _complete_shard(audio, entry):
+        bar.update(len(sources))
+        return entry
     index.unlink(missing_ok=True)  # from here on the shard is not complete
     clips: list[tuple[str, int, int]] = []
     skipped: list[tuple[str, str]] = []
@@ -195,11 +199,15 @@ def _build_shard(stem: Path, sources: list[tuple[str, Path]], sample_rate: int, 
     return entry
 
 
+def _complete_shard(audio: Path, entry: dict[str, Any]) -> bool:
+    return audio.is_file() and audio.stat().st_size == 2 * sum(n for _, _, n in entry["clips"])
+
+
 def segments(n_samples: int, longest: int) -> Iterator[tuple[int, int]]:
     """Start and length of the fewest pieces of about the same length, none longer than ``longest``."""
     n_pieces = -(-n_samples // longest)
     edges = [round(i * n_samples / n_pieces) for i in range(n_pieces + 1)]
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in itertools.pairwise(edges):
         yield first, last - first
 
 

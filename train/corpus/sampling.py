@@ -6,6 +6,7 @@ anything to draw parts of the same batch.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +16,30 @@ from torch import Tensor
 from train.config import Config
 from train.corpus.cache import Cache, Clip
 from train.errors import CorpusError
+from train.teachers import WindowGrid
 
 FloatArray = npt.NDArray[np.float32]
 
 
 def is_validation(path: str, fraction: float) -> bool:
-    """Whether all clips of a file are kept for validation: decided by the hash of its path, so that it never changes."""
+    """Whether all clips of a file are kept for validation: the hash of its path decides, so that it never changes."""
     return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8]) / 2**64 < fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Windows of the corpus."""
+
+    clips: Tensor
+    """(N, samples) float32 in [-1, 1]."""
+    rows: Tensor
+    """(N,) int64: the windows' numbers on the teachers' grid; -1 without one."""
 
 
 class Sampler:
     """Draws batches of random windows, domains balanced, no clip twice in a batch if there are enough."""
 
-    def __init__(self, cache: Cache, cfg: Config) -> None:
+    def __init__(self, cache: Cache, cfg: Config, grid: WindowGrid | None = None) -> None:
         """Group the training clips by domain and set the validation clips apart.
 
         Raises:
@@ -39,6 +51,8 @@ class Sampler:
                 f"frontend.sample_rate={cfg.frontend.sample_rate}: build a cache for this config"
             )
         self.cache = cache
+        self.grid = grid
+        """With teachers, windows start on the grid for which there are answers."""
         self.cfg = cfg.data
         self.n_samples = cfg.clip_samples
         self.seed = cfg.run.seed
@@ -56,7 +70,7 @@ class Sampler:
         weights = sizes**cfg.data.domain_exponent
         self.shares = weights / weights.sum()
 
-    def batch(self, step: int, n_clips: int, part: int = 0, n_parts: int = 1) -> Tensor:
+    def batch(self, step: int, n_clips: int, part: int = 0, n_parts: int = 1) -> Batch:
         """Part ``part`` of ``n_parts`` of the batch of a step.
 
         Args:
@@ -66,14 +80,14 @@ class Sampler:
             n_parts: In how many.
 
         Returns:
-            (n_clips / n_parts, samples) float32 in [-1, 1].
+            n_clips / n_parts windows.
         """
         chosen = self._choose(np.random.default_rng((self.seed, step)), n_clips)
         share = n_clips // n_parts
         mine = range(part * share, (part + 1) * share)
         return self._windows([chosen[i] for i in mine], [(self.seed, step, i) for i in mine])
 
-    def validation_batch(self, number: int, n_clips: int) -> Tensor | None:
+    def validation_batch(self, number: int, n_clips: int) -> Batch | None:
         """The ``number``-th batch of the validation clips, the same each time; None when they are used up."""
         clips = self.validation[number * n_clips : (number + 1) * n_clips]
         if len(clips) < n_clips:
@@ -100,32 +114,41 @@ class Sampler:
         keys = [*drawn, *repeats][:n_clips]
         return [self.domains[names[domain]][place] for domain, place in keys]
 
-    def _windows(self, clips: Sequence[Clip], seeds: Sequence[tuple[int, ...]]) -> Tensor:
+    def _windows(self, clips: Sequence[Clip], seeds: Sequence[tuple[int, ...]]) -> Batch:
         out = np.zeros((len(clips), self.n_samples), dtype=np.float32)
+        rows = []
         for row, clip, seed in zip(out, clips, seeds, strict=True):
-            self._window(clip, np.random.default_rng(seed), row)
-        return torch.from_numpy(out)
+            first = self._window(clip, np.random.default_rng(seed), row)
+            rows.append(-1 if self.grid is None else self.grid.row(clip, first))
+        return Batch(torch.from_numpy(out), torch.tensor(rows))
 
-    def _window(self, clip: Clip, rng: np.random.Generator, row: FloatArray) -> None:
-        """Write a window into ``row``: a random part of a long clip, or a short clip at a random place amid silence."""
-        spare = clip.n_samples - self.n_samples
+    def _window(self, clip: Clip, rng: np.random.Generator, row: FloatArray) -> int:
+        """Write a window into ``row``: a random part of a long clip, or a short clip at a random place amid silence.
+
+        Returns:
+            The window's first sample in the clip; 0 for a short one.
+        """
+        first, spare = 0, clip.n_samples - self.n_samples
         if spare <= 0:
             start = int(rng.integers(-spare + 1))
             row[start : start + clip.n_samples] = self.cache.samples(clip, 0, clip.n_samples)
         else:
-            row[:] = self._active_window(clip, rng, spare)
+            row[:], first = self._active_window(clip, rng, spare)
         row /= 32768.0
+        return first
 
-    def _active_window(self, clip: Clip, rng: np.random.Generator, spare: int) -> FloatArray:
-        """(samples,) float32: the first of a few random windows that is not nearly silent, or else the loudest."""
+    def _active_window(self, clip: Clip, rng: np.random.Generator, spare: int) -> tuple[FloatArray, int]:
+        """The first of a few random windows that is not nearly silent, or else the loudest, and where it starts."""
         whole = self.cache.samples(clip, 0, clip.n_samples)[::8].astype(np.float32)
         enough = self.cfg.activity_ratio**2 * float(np.mean(whole * whole))
-        best, loudest = np.zeros(self.n_samples, dtype=np.float32), -1.0
-        for start in rng.integers(spare + 1, size=self.cfg.activity_draws).tolist():
+        best, first, loudest = np.zeros(self.n_samples, dtype=np.float32), 0, -1.0
+        hop = 1 if self.grid is None else self.grid.hop
+        for drawn in rng.integers(spare + 1, size=self.cfg.activity_draws).tolist():
+            start = drawn // hop * hop
             window = self.cache.samples(clip, start, self.n_samples).astype(np.float32)
             power = float(np.dot(window, window)) / self.n_samples
             if power > loudest:
-                best, loudest = window, power
+                best, first, loudest = window, start, power
             if power >= enough:
                 break
-        return best
+        return best, first
