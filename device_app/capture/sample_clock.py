@@ -15,7 +15,8 @@ class SampleClock:
 
     A block arrives at the earliest when its last sample has been heard, and often later. So the least delay of the last
     second is the true one, and if even that has grown, audio is missing: a device that stalls or a sound server that
-    moves a stream to another device loses audio without saying so.
+    moves a stream to another device loses audio without saying so. This is found within a second; the blocks until then
+    are dated too early by what is missing.
 
     Args:
         sample_rate: Hz.

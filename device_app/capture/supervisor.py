@@ -66,8 +66,9 @@ class Supervisor(threading.Thread):
         self._position = 0  # just behind the last sample that went into the inbox
         self._block_rate = 0  # Hz, of that sample
         self._end_monotonic = math.nan  # its moment
-        # When they came, on the monotonic clock: of this process, and sound is anything but exact zeros.
-        self._first_block = self._last_block = self._last_sound = math.nan
+        self._first_block = self._last_block = math.nan  # when this process's came, on the monotonic clock
+        self._last_sound = math.nan  # when anything but exact zeros was last heard, likewise; it may have come later
+        self._sounding = False  # whether the last block held any
         self._fresh = True  # no block yet from this process
         self._heard = False
         self._told: Reason | None = None  # the loss that the caller knows of
@@ -211,11 +212,12 @@ class Supervisor(threading.Thread):
         self._position, self._block_rate = block.end_sample, self.sample_rate
         self._end_monotonic = header["monotonic"] + waveform.size / self.sample_rate
         self._last_block = now
-        if waveform.any():
+        self._sounding = bool(waveform.any())
+        if self._sounding:
             self._heard = True
-            self._last_sound = now
+            self._last_sound = min(now, self._end_monotonic)
             self._retries.sound_came()
-        if (self._fresh or self._told) and (self._told != "silent" or self._last_sound == now):
+        if (self._told and self._sounding) or (self._fresh and self._told != "silent"):
             what = "is being read" if self._is_file else "is recording"
             self._notify(Notice("running", f"{self._source} {what} at {self.sample_rate} Hz", time.time()))
         self._fresh = False
@@ -233,7 +235,8 @@ class Supervisor(threading.Thread):
                 raise LossError(
                     "hung", f"{self._source} delivered nothing within {self._patience.start_s:g} s", self._kind()
                 )
-            if now - child.started > self._patience.slow_start_s and self._told is None:
+            slow = now - child.started > self._patience.slow_start_s
+            if slow and self._told is None and not self._is_file:
                 self._tell_lost("hung", f"{self._source} has not begun to deliver yet")
             return
         hung_s = self._block_s + (self._patience.start_s if self._is_file else self._patience.hung_s)
@@ -242,9 +245,10 @@ class Supervisor(threading.Thread):
         quiet_s = now - self._last_sound
         if self._is_file or quiet_s <= self._patience.silent_s:
             return
-        if self._told is None and now - self._last_block > self._patience.silent_s / 2:
+        stalled = now - self._last_block > self._patience.silent_s / 2
+        if self._told is None and stalled:
             self._tell_lost("hung", f"{self._source} has stopped delivering")
-        elif self._told is None:
+        elif self._told != "silent" and not stalled and not self._sounding:
             sentence = f"{self._source} delivers nothing but zeros: is it muted or unplugged? Recording goes on"
             self._tell_lost("silent", sentence)
         elif self._told == "silent" and self._retries.too_silent(

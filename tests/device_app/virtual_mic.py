@@ -110,6 +110,8 @@ class VirtualMic:
     def kill_server(self) -> None:
         """End the sound server at once, as a crash would."""
         os.kill(self._server_pid(), signal.SIGKILL)
+        # Where nobody reaps it at once, PulseAudio takes the dead daemon for a running one.
+        (self._runtime / "pulse" / "pid").unlink()
 
     def stop(self) -> None:
         """End the players and the daemon."""
@@ -120,9 +122,9 @@ class VirtualMic:
         pid = self._server_pid()
         subprocess.run(["pulseaudio", "--kill"], env=self._environment(), capture_output=True, timeout=30)
         until = time.monotonic() + 10.0
-        while Path(f"/proc/{pid}/stat").exists() and time.monotonic() < until:
+        while pid_file.exists() and time.monotonic() < until:
             time.sleep(0.05)
-        if Path(f"/proc/{pid}/stat").exists():
+        if pid_file.exists():
             os.kill(pid, signal.SIGKILL)
 
     def _server_pid(self) -> int:

@@ -84,18 +84,19 @@ def test_recording_goes_on_after_an_unplug_and_a_replug(
         listener.more_blocks(1)
         virtual_mic.start_playing(tmp_path / "before.wav")
         listener.until(lambda r: any(map(loud, r.blocks)))
+        # PulseAudio moves recorders to a null device of its own, and players too: only the sound's end makes a loss.
         virtual_mic.unplug()
+        virtual_mic.stop_playing()
         since = time.time()
         listener.until(lambda r: any(n.state == "lost" and n.time > since for n in r.notices))
         noticed_s = listener.notices[-1].time - since
-        virtual_mic.stop_playing()
         virtual_mic.replug()
-        listener.until(lambda r: any(n.state == "running" and n.time > since for n in r.notices) or not r.blocks[-1:])
         listener.for_seconds(1.0)
         n_before = len(listener.blocks)
         virtual_mic.play(tmp_path / "after.wav")
         listener.until(lambda r: any(map(loud, r.blocks[n_before:])))
         listener.for_seconds(1.5)
+        assert listener.notices[-1].state == "running"
     assert noticed_s < 10.0  # 2 s on a machine that is not busy
     after = listener.blocks[n_before:]
     onset = next(k for k, block in enumerate(after) if loud(block))
