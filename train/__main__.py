@@ -33,8 +33,21 @@ def _pretrain(args: argparse.Namespace) -> int:
         resume=args.resume,
         device=args.device,
         show_progress=not args.quiet,
+        teachers=args.teachers,
     )
     print(json.dumps({"step": progress.step, "val_loss": progress.last_val}))
+    return 0
+
+
+def _teachers(args: argparse.Namespace) -> int:
+    from train.config import load_config
+    from train.corpus.cache import Cache
+    from train.teachers import build_targets
+
+    config, cache = load_config(args.config), Cache(args.cache)
+    for name in config.distil.teachers:
+        folder = build_targets(cache, args.teachers / f"{name}.onnx", config.clip_samples, progress=not args.quiet)
+        print(json.dumps({"teacher": name, "targets": str(folder)}), flush=True)
     return 0
 
 
@@ -92,8 +105,15 @@ def build_parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--cache", type=Path, required=True, metavar="DIR", help="made by the cache command")
     pretrain.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
     pretrain.add_argument("--resume", action="store_true", help="go on with the run in --out, if there is one")
+    pretrain.add_argument("--teachers", type=Path, metavar="DIR", help="their ONNX files, if distil.teachers names any")
     pretrain.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what to train on")
     pretrain.set_defaults(run=_pretrain)
+
+    teachers = command("teachers", "ask the config's teachers about a cache, once; goes on where it was stopped")
+    teachers.add_argument("--config", type=Path, required=True, metavar="TOML", help="whose distil.teachers to ask")
+    teachers.add_argument("--cache", type=Path, required=True, metavar="DIR", help="made by the cache command")
+    teachers.add_argument("--teachers", type=Path, required=True, metavar="DIR", help="folder of their ONNX files")
+    teachers.set_defaults(run=_teachers)
 
     evaluate = command("evaluate", "few-shot accuracy of a checkpoint on folders of labelled clips")
     evaluate.add_argument("checkpoint", type=Path, help="a .pt file of a run")

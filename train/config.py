@@ -213,7 +213,7 @@ class LossConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistilConfig:
-    """The term ``weight * L_distil``, there if ``model.tasks`` names ``distilled``; without it the loss is the paper's."""
+    """The term ``weight * L_distil``, there if ``model.tasks`` names ``distilled``; without it L is the paper's."""
 
     teachers: tuple[str, ...] = ()
     """Names of the teachers' files, without ``.onnx``."""
@@ -224,7 +224,7 @@ class DistilConfig:
     weight: float = 1.0
     """The factor mu of the whole term."""
     augmentations: tuple[str, ...] = ("fade", "white_noise", "mixed_noise", "time_mask", "time_shift")
-    """What the branch must not mind: a clip gets none to all of these, in random order. The target is the clean clip's."""
+    """What the branch must not mind: a clip gets none to all of these; the target is the clean clip's."""
 
     def __post_init__(self) -> None:
         _require(

@@ -29,10 +29,11 @@ from train.checkpoint import (
 )
 from train.config import Config, OptimConfig
 from train.corpus.cache import Cache
-from train.corpus.sampling import Sampler
-from train.errors import CheckpointError, TrainingError
+from train.corpus.sampling import Batch, Sampler
+from train.errors import CheckpointError, ConfigError, TrainingError
 from train.files import replace_file
 from train.system import PretrainingSystem
+from train.teachers import WindowGrid, load_targets
 
 _log = logging.getLogger(__name__)
 
@@ -74,14 +75,22 @@ class Trainer:
     """One run in one folder: ``last.pt``, ``best.pt`` (lowest validation loss), ``metrics.jsonl``."""
 
     def __init__(
-        self, cfg: Config, cache: Cache, out: Path, device: Device = "auto", show_progress: bool = True
+        self,
+        cfg: Config,
+        cache: Cache,
+        out: Path,
+        device: Device = "auto",
+        show_progress: bool = True,
+        teachers: Path | None = None,
     ) -> None:
         self.cfg = cfg
         self.cache = cache
         self.out = out
         self.show_progress = show_progress
         self.fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[cfg.run.precision])
-        self.sampler = Sampler(cache, cfg)
+        self.targets = self._load_targets(teachers)
+        grid = WindowGrid(cache.clips, cfg.clip_samples, cache.sample_rate) if cfg.distil.teachers else None
+        self.sampler = Sampler(cache, cfg, grid)
         self.augmenter = Augmenter(cfg.augment, cfg.frontend.sample_rate)
         torch.manual_seed(cfg.run.seed)
         system = PretrainingSystem(cfg)
@@ -133,8 +142,8 @@ class Trainer:
         )
         with self._signals(), bar, (self.out / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
             began = time.perf_counter()
-            for step, clips in self._batches(self.progress.step):
-                terms = self._step(step, clips)
+            for step, batch in self._batches(self.progress.step):
+                terms = self._step(step, batch)
                 self.progress.step = step + 1
                 now = time.perf_counter()
                 terms["clips_per_s"] = cfg.batch_size / (now - began)
@@ -157,18 +166,40 @@ class Trainer:
             self._save("last.pt")
         return self.progress
 
-    def _batches(self, first: int) -> Iterator[tuple[int, Tensor]]:
+    def _load_targets(self, teachers: Path | None) -> list[Tensor]:
+        """Every teacher's (W, P) answers, float32."""
+        names = self.cfg.distil.teachers
+        if names and teachers is None:
+            raise ConfigError(f"distil.teachers={list(names)} need their files: pass their folder with --teachers")
+        return [
+            load_targets(self.cache, teachers / f"{name}.onnx", self.cfg.clip_samples, self.cfg.distil.n_dims)
+            for name in names
+            if teachers is not None
+        ]
+
+    def _losses(self, model: nn.Module, clips: Tensor, rows: Tensor, seed: int) -> dict[str, Tensor]:
+        """Augment (N, samples) clips, whose numbers on the teachers' grid are (N,) rows, and compute their losses."""
+        clips = clips.to(self.fabric.device, non_blocking=True)
+        taught = targets = None
+        with torch.no_grad():
+            views, labels = self.augmenter.two_views(clips, seed)
+            if self.targets:
+                taught = self.augmenter.some(clips, self.cfg.distil.augmentations, seed + 1)
+                targets = torch.stack([answers[rows] for answers in self.targets]).to(self.fabric.device)
+        return model(views, labels, taught, targets)
+
+    def _batches(self, first: int) -> Iterator[tuple[int, Batch]]:
         """Step and clips, the next step's being read while the present one computes."""
         n_clips, last = self.cfg.run.batch_size, self.cfg.run.max_steps
         with ThreadPoolExecutor(max_workers=1) as pool:
             pending = pool.submit(self.sampler.batch, first, n_clips)
             for step in range(first, last):
-                clips = pending.result()
+                batch = pending.result()
                 if step + 1 < last:
                     pending = pool.submit(self.sampler.batch, step + 1, n_clips)
-                yield step, clips
+                yield step, batch
 
-    def _step(self, step: int, clips: Tensor) -> dict[str, float]:
+    def _step(self, step: int, batch: Batch) -> dict[str, float]:
         cfg = self.cfg
         rate = learning_rate(step, cfg.optim, cfg.run.max_steps)
         for group in self.optimiser.param_groups:
@@ -176,11 +207,9 @@ class Trainer:
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
-        for number, part in enumerate(clips.chunk(cfg.run.accumulate)):
-            with torch.no_grad():
-                seed = step_seed(cfg.run.seed, step, number)
-                views, labels = self.augmenter.two_views(part.to(self.fabric.device, non_blocking=True), seed)
-            losses = self.model(views, labels)
+        parts = zip(batch.clips.chunk(cfg.run.accumulate), batch.rows.chunk(cfg.run.accumulate), strict=True)
+        for number, (clips, rows) in enumerate(parts):
+            losses = self._losses(self.model, clips, rows, step_seed(cfg.run.seed, step, number))
             self.fabric.backward(losses["loss"] / cfg.run.accumulate)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / cfg.run.accumulate
@@ -206,11 +235,11 @@ class Trainer:
         sums: dict[str, float] = {}
         n_batches = 0
         for number in range(cfg.val_batches):
-            clips = self.sampler.validation_batch(number, n_clips)
-            if clips is None:
+            batch = self.sampler.validation_batch(number, n_clips)
+            if batch is None:
                 break
-            views, labels = self.augmenter.two_views(clips.to(self.fabric.device), step_seed(cfg.seed, 2**32, number))
-            for name, value in self.system(views, labels).items():
+            losses = self._losses(self.system, batch.clips, batch.rows, step_seed(cfg.seed, 2**32, number))
+            for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
             n_batches += 1
         means = {f"val_{name}": value / n_batches for name, value in sums.items()}
@@ -271,7 +300,14 @@ class Trainer:
 
 
 def pretrain(
-    cfg: Config, cache_folder: Path, out: Path, *, resume: bool, device: Device, show_progress: bool
+    cfg: Config,
+    cache_folder: Path,
+    out: Path,
+    *,
+    resume: bool,
+    device: Device,
+    show_progress: bool,
+    teachers: Path | None = None,
 ) -> Progress:
     """Start or resume a run.
 
@@ -280,7 +316,7 @@ def pretrain(
     """
     if not resume and (out / "last.pt").exists():
         raise TrainingError(f"{out} holds a run already: go on with --resume, or choose another --out")
-    trainer = Trainer(cfg, Cache(cache_folder), out, device, show_progress)
+    trainer = Trainer(cfg, Cache(cache_folder), out, device, show_progress, teachers)
     if resume and (out / "last.pt").exists():
         trainer.resume()
     return trainer.run()

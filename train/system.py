@@ -38,7 +38,9 @@ class PretrainingSystem(nn.Module):
         if SENSITIVE in cfg.model.tasks:
             self.predictive = MLAPHead(dim, len(AUGMENTATIONS))
 
-    def forward(self, views: Tensor, labels: Tensor, taught: Tensor | None = None, targets: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, views: Tensor, labels: Tensor, taught: Tensor | None = None, targets: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:

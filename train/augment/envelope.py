@@ -3,8 +3,6 @@
 Shapes: B rows, T samples. Every parameter is a (B,) tensor.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -17,28 +15,24 @@ def fade(waveform: Tensor, n_in: Tensor, n_out: Tensor, shape: Tensor) -> Tensor
 
     Args:
         waveform: (B, T) float32.
-        n_in: Samples of the fade-in, in [0, T].
-        n_out: Samples of the fade-out, in [0, T].
+        n_in: Samples of the fade-in.
+        n_out: Samples of the fade-out; the two together at most T.
         shape: Index into ``FADE_SHAPES``, used at both ends.
 
     Returns:
         (B, T) float32.
     """
     n_samples = waveform.shape[1]
-    time = torch.arange(n_samples, device=waveform.device)[None]  # (1, T)
-    # Progress of each ramp from 0 to 1, as linspace(0, 1, n) gives it; rows without a ramp get 1 and 0.
-    rise = (time / (n_in[:, None] - 1).clamp(min=1)).clamp(max=1.0)
-    fall = ((time - (n_samples - n_out[:, None])) / (n_out[:, None] - 1).clamp(min=1)).clamp(0.0, 1.0)
-    rise = torch.where(n_in[:, None] > 0, rise, 1.0)
-    fall = torch.where(n_out[:, None] > 0, fall, 0.0)
+    time = torch.arange(n_samples, dtype=torch.float32, device=waveform.device)[None]  # (1, T)
+    # Progress from 0 to 1 as linspace(0, 1, n) gives it; with no fade, 1 from the first sample on.
+    rise = (time + (n_in == 0)[:, None]) / (n_in[:, None] - 1).clamp(min=1)
+    fall = ((n_samples - 1 - time) + (n_out == 0)[:, None]) / (n_out[:, None] - 1).clamp(min=1)
+    progress = torch.minimum(rise, fall).clamp_(0.0, 1.0)  # the two do not overlap, and their curves mirror each other
+    logarithmic = torch.log10(progress + 0.1).add_(1.0)
+    exponential = torch.exp2(progress - 1).mul_(progress)
     shape = shape[:, None]
-    gain_in = torch.where(
-        shape == 0, rise, torch.where(shape == 1, torch.log10(0.1 + rise) + 1, torch.exp2(rise - 1) * rise)
-    )
-    gain_out = torch.where(
-        shape == 0, 1 - fall, torch.where(shape == 1, torch.log10(1.1 - fall) + 1, torch.exp2(-fall) * (1 - fall))
-    )
-    return waveform * gain_in.clamp(0, 1) * gain_out.clamp(0, 1)
+    gain = torch.where(shape == 0, progress, torch.where(shape == 1, logarithmic, exponential))
+    return gain.clamp_(0.0, 1.0).mul_(waveform)
 
 
 def time_mask(waveform: Tensor, start: Tensor, length: Tensor, n_edge: int) -> Tensor:
@@ -48,14 +42,12 @@ def time_mask(waveform: Tensor, start: Tensor, length: Tensor, n_edge: int) -> T
         waveform: (B, T) float32.
         start: First sample of the gap.
         length: Samples of the gap.
-        n_edge: Samples of the raised-cosine ramps on both sides of the gap, outside it: 0 cuts hard, which clicks.
+        n_edge: Samples of the smooth ramps on both sides of the gap, outside it: 0 cuts hard, which clicks.
     """
-    time = torch.arange(waveform.shape[1], device=waveform.device)[None]
-    outside = torch.maximum(
-        start[:, None] - time, time - (start + length)[:, None] + 1
-    )  # samples to the gap; <= 0 in it
-    gain = _raised_cosine(outside, n_edge)
-    return torch.where(length[:, None] > 0, waveform * gain, waveform)
+    time = torch.arange(waveform.shape[1], dtype=torch.float32, device=waveform.device)[None]
+    to_gap = torch.maximum(start[:, None] - time, time - (start + length - 1)[:, None])  # samples; at most 0 within
+    gain = torch.where(length[:, None] > 0, smoothstep(to_gap / (n_edge + 1)), 1.0)
+    return gain.mul_(waveform)
 
 
 def time_shift(waveform: Tensor, shift: Tensor, n_edge: int) -> Tensor:
@@ -66,15 +58,19 @@ def time_shift(waveform: Tensor, shift: Tensor, n_edge: int) -> Tensor:
         shift: Samples, in [-T, T].
         n_edge: Samples of the ramps to zero on both sides of the junction of end and beginning: 0 joins as it is.
     """
-    n_samples = waveform.shape[1]
-    time = torch.arange(n_samples, device=waveform.device)[None]
-    source = (time - shift[:, None]) % n_samples
-    to_junction = torch.minimum(source, n_samples - 1 - source) + 1
-    rotated = torch.gather(waveform, 1, source) * _raised_cosine(to_junction, n_edge)
-    return torch.where(shift[:, None] == 0, waveform, rotated)
+    n_rows, n_samples = waveform.shape
+    n_edge = min(n_edge, n_samples // 2)
+    ramp = smoothstep(torch.arange(1, n_edge + 1, dtype=torch.float32, device=waveform.device) / (n_edge + 1))
+    ramp = torch.where((shift % n_samples == 0)[:, None], 1.0, ramp)  # (B, n_edge)
+    doubled = torch.cat([waveform, waveform], dim=1)
+    for first in (0, n_samples):
+        doubled[:, first : first + n_edge] *= ramp
+        doubled[:, first + n_samples - n_edge : first + n_samples] *= ramp.flip(1)
+    row = torch.arange(n_rows, device=waveform.device) * 2 * n_samples
+    return doubled.flatten().unfold(0, n_samples, 1).index_select(0, row + (-shift) % n_samples)
 
 
-def _raised_cosine(distance: Tensor, n_edge: int) -> Tensor:
-    """0 up to distance 0, 1 from ``n_edge`` + 1 on, half a cosine between."""
-    progress = (distance / (n_edge + 1)).clamp(0.0, 1.0)
-    return 0.5 - 0.5 * torch.cos(math.pi * progress)
+def smoothstep(progress: Tensor) -> Tensor:
+    """0 up to 0, 1 from 1 on, and ``3 p**2 - 2 p**3`` between."""
+    p = progress.clamp(0.0, 1.0)
+    return p * p * (3 - 2 * p)

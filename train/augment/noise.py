@@ -23,8 +23,8 @@ def coloured_noise(n_samples: int, decay: Tensor, generator: torch.Generator) ->
     frequency[0] = 1.0  # its gain is set to zero below
     gain = torch.exp(-decay[:, None] * frequency.log())
     gain[:, 0] = 0.0
-    noise = torch.fft.irfft(torch.view_as_complex(parts) * gain, n=n_samples)
-    return noise * torch.rsqrt(noise.square().mean(dim=1, keepdim=True))
+    noise = torch.fft.irfft(torch.view_as_complex(parts).mul_(gain), n=n_samples)
+    return noise.mul_(torch.rsqrt(noise.square().mean(dim=1, keepdim=True)))
 
 
 def add_noise(waveform: Tensor, snr_db: Tensor, decay: Tensor, generator: torch.Generator) -> Tensor:

@@ -42,19 +42,22 @@ def stretch(source: Tensor, rate: Tensor, start: Tensor, n_samples: int) -> Tens
     first = centre + (N_FFT + HOP - N_FFT // 2) + torch.arange(n_rows, device=source.device) * padded.shape[1]
     now = _spectra(every, first, window)  # (N, B, K) each
     before = _spectra(every, first - HOP, window)
-    power, power_before = (re * re + im * im for re, im in (now, before))
+    power, power_before = (torch.addcmul(re * re, im, im) for re, im in (now, before))
     inverse = torch.rsqrt(power + torch.finfo(torch.float32).tiny)
     own = torch.complex(now[0] * inverse, now[1] * inverse)
     # Unit phasor of now * conj(before); 1 where there is nothing.
-    re = now[0] * before[0] + now[1] * before[1] + 1e-15
-    im = now[1] * before[0] - now[0] * before[1]
-    inverse_advance = torch.rsqrt(re * re + im * im)
-    phasor = torch.complex(re * inverse_advance, im * inverse_advance)
+    re = torch.addcmul(now[0] * before[0], now[1], before[1]).add_(1e-15)
+    im = torch.addcmul(now[1] * before[0], now[0], before[1], value=-1)
+    inverse_advance = torch.addcmul(re * re, im, im).rsqrt_()
+    phasor = torch.complex(re.mul_(inverse_advance), im.mul_(inverse_advance))
     onset = (power.sum(2) > ONSET_RATIO * power_before.sum(2))[:, :, None]  # (N, B, 1)
     phasor[0] = own[0]
+    has_onset = onset.any(dim=1)[:, 0].tolist()
     for k in range(1, n_frames):  # over frames; all rows at once
-        phasor[k] = torch.where(onset[k], own[k], phasor[k - 1] * phasor[k])
-    frames = torch.fft.irfft(phasor * (power * inverse), n=N_FFT) * window  # (N, B, N_FFT)
+        phasor[k].mul_(phasor[k - 1])
+        if has_onset[k]:
+            phasor[k] = torch.where(onset[k], own[k], phasor[k])
+    frames = torch.fft.irfft(phasor.mul_(power.mul_(inverse)), n=N_FFT).mul_(window)  # (N, B, N_FFT)
     return _overlap_add(frames)[:, N_FFT // 2 : N_FFT // 2 + n_samples]
 
 
