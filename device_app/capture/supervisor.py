@@ -60,8 +60,7 @@ class Supervisor(threading.Thread):
         self._retries = Retries(patience, for_ever=retry, must_start=must_start, is_file=self._is_file)
         self._closing = False
         self._paused = False
-        self._wake_out, self._wake_in = os.pipe()
-        os.set_blocking(self._wake_in, False)
+        self._wake_out = self._wake_in = -1
         self._start_time = time.time()
         self._position = 0  # just behind the last sample that went into the inbox
         self._block_rate = 0  # Hz, of that sample
@@ -73,6 +72,12 @@ class Supervisor(threading.Thread):
         self._heard = False
         self._told: Reason | None = None  # the loss that the caller knows of
         self._hardware = False  # a sound card, rather than a sound server's stream
+
+    def start(self) -> None:
+        """Begin: the source is open, or known not to be, when ``opened`` is set."""
+        self._wake_out, self._wake_in = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        super().start()
 
     def close(self) -> None:
         """End the process and this thread."""

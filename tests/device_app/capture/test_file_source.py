@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from device_app.capture import Block, Capture, FileSource, MicrophoneSource, Notice
 from device_app.errors import AudioError, DeviceError
-from tests.device_app.capture.conftest import Reader
+from tests.device_app.capture.harness import Reader
 
 RNG = np.random.default_rng(7)
 

@@ -1,5 +1,4 @@
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -7,9 +6,8 @@ import pytest
 from device_app.capture import Capture, MicrophoneSource, Patience
 from device_app.device_list import find_device
 from device_app.errors import DeviceError
-from tests.device_app.capture.conftest import Double, Reader
+from tests.device_app.capture.harness import Double, Reader
 
-MakeReader = Callable[[Capture], Reader]
 CARD = {"name": "USB Audio (hw:7,0)", "channels": 1, "rate": 8000}
 DEFAULT = {"name": "default", "channels": 2, "rate": 16000}
 
@@ -18,12 +16,10 @@ def ramp(start: int, n: int, channel: int) -> np.ndarray:
     return ((np.arange(start, start + n) + 1000 * channel) % 16000 / 32768 + 0.1).astype(np.float32)
 
 
-def test_a_microphone_is_recorded_at_its_own_rate_and_mixed_or_one_channel_taken(
-    double: Double, reader: MakeReader
-) -> None:
+def test_a_microphone_is_recorded_at_its_own_rate_and_mixed_or_one_channel_taken(double: Double) -> None:
     for channel in (None, 0, 1):
         with Capture(MicrophoneSource(channel=channel)) as capture:
-            listener = reader(capture)
+            listener = Reader(capture)
             listener.more_blocks(5)
         assert capture.sample_rate == 16000
         samples = np.concatenate([block.waveform for block in listener.blocks])
@@ -33,11 +29,9 @@ def test_a_microphone_is_recorded_at_its_own_rate_and_mixed_or_one_channel_taken
         np.testing.assert_allclose(samples, expected, rtol=0, atol=1e-6)
 
 
-def test_a_reader_who_is_late_gets_the_newest_audio_and_the_count_of_what_went(
-    double: Double, reader: MakeReader
-) -> None:
+def test_a_reader_who_is_late_gets_the_newest_audio_and_the_count_of_what_went(double: Double) -> None:
     with Capture(MicrophoneSource(channel=0), buffer_s=0.5) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.more_blocks(1)
 
         time.sleep(2.0)
@@ -47,18 +41,18 @@ def test_a_reader_who_is_late_gets_the_newest_audio_and_the_count_of_what_went(
         np.testing.assert_allclose(block.waveform, ramp(block.start_sample, block.waveform.size, 0), atol=1e-6)
 
 
-def test_overruns_are_counted(double: Double, reader: MakeReader) -> None:
+def test_overruns_are_counted(double: Double) -> None:
     double.set(overflows=3)
     with Capture(MicrophoneSource(channel=0)) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.more_blocks(5)
     # Before the first block there is nothing to measure the loss against: at least one sample.
     assert [block.n_lost for block in listener.blocks[:5]] == [1, 100, 100, 0, 0]
 
 
-def test_blocks_that_are_no_numbers_are_left_out_and_counted(double: Double, reader: MakeReader) -> None:
+def test_blocks_that_are_no_numbers_are_left_out_and_counted(double: Double) -> None:
     with Capture(MicrophoneSource(channel=0)) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.more_blocks(2)
         double.set(sound="nan")
         listener.for_seconds(1.0)
@@ -70,9 +64,9 @@ def test_blocks_that_are_no_numbers_are_left_out_and_counted(double: Double, rea
     np.testing.assert_allclose(gap.waveform, ramp(gap.start_sample, 1600, 0), atol=1e-6)
 
 
-def test_silence_of_a_sound_server_is_reported_once_and_stops_nothing(double: Double, reader: MakeReader) -> None:
+def test_silence_of_a_sound_server_is_reported_once_and_stops_nothing(double: Double) -> None:
     with Capture(MicrophoneSource(channel=0), retry=True, patience=Patience(silent_s=0.5)) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.more_blocks(2)
         process = capture.process_id
         double.set(sound="zeros")
@@ -88,11 +82,11 @@ def test_silence_of_a_sound_server_is_reported_once_and_stops_nothing(double: Do
     np.testing.assert_allclose(last.waveform, ramp(last.start_sample, 1600, 0), atol=1e-6)
 
 
-def test_a_sound_card_that_delivers_only_zeros_is_opened_anew(double: Double, reader: MakeReader) -> None:
+def test_a_sound_card_that_delivers_only_zeros_is_opened_anew(double: Double) -> None:
     double.set(devices=[CARD], sound="zeros")
     # A card of which the system knows no more than its number has no stable name; this one is known by a fake id.
     with Capture(MicrophoneSource(), retry=True, patience=Patience(silent_s=0.5)) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.until(lambda r: ("lost", "silent") in r.told)
         capture._supervisor._hardware = True
         listener.until(lambda r: ("retrying", "silent") in r.told)
@@ -103,11 +97,9 @@ def test_a_sound_card_that_delivers_only_zeros_is_opened_anew(double: Double, re
     assert listener.notices[2].delay_s == 0.0
 
 
-def test_an_unplugged_microphone_is_reported_and_found_again_when_it_comes_back(
-    double: Double, reader: MakeReader
-) -> None:
+def test_an_unplugged_microphone_is_reported_and_found_again_when_it_comes_back(double: Double) -> None:
     with Capture(MicrophoneSource(), retry=True, patience=Patience(longest_delay_s=1.0)) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.more_blocks(2)
         double.set(devices=[])
         listener.until(lambda r: r.told.count(("retrying", "missing")) >= 2)
@@ -130,10 +122,10 @@ def test_an_unplugged_microphone_is_reported_and_found_again_when_it_comes_back(
     assert back.n_lost / 8000 == pytest.approx(back.time - before.time - 0.1, abs=0.5)
 
 
-def test_a_microphone_that_is_missing_at_boot_is_waited_for(double: Double, reader: MakeReader) -> None:
+def test_a_microphone_that_is_missing_at_boot_is_waited_for(double: Double) -> None:
     double.set(devices=[])
     with Capture(MicrophoneSource(), retry=True) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.until(lambda r: ("retrying", "missing") in r.told)
         double.set(devices=[DEFAULT])
         listener.until(lambda r: r.blocks)
@@ -172,10 +164,10 @@ def test_a_channel_that_a_microphone_does_not_have_is_refused_with_those_it_has(
         pass
 
 
-def test_a_plug_in_that_claims_32_channels_is_opened_with_two(double: Double, reader: MakeReader) -> None:
+def test_a_plug_in_that_claims_32_channels_is_opened_with_two(double: Double) -> None:
     double.set(devices=[{"name": "pulse", "channels": 32, "rate": 16000}])
     with Capture(MicrophoneSource()) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.more_blocks(1)
     expected = (ramp(0, 1600, 0) + ramp(0, 1600, 1)) / 2
     np.testing.assert_allclose(listener.blocks[0].waveform, expected, atol=1e-6)

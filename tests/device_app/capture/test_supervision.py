@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,8 @@ import soundfile
 from device_app.capture import Block, Capture, FileSource, MicrophoneSource, Patience
 from device_app.device_list import list_devices
 from device_app.errors import AudioError, DeviceError
-from tests.device_app.capture.conftest import PATIENCE_S, Reader
+from tests.device_app.capture.harness import PATIENCE_S, Double, Reader
 
-MakeReader = Callable[[Capture], Reader]
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -41,9 +39,9 @@ def hour(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_whose_process_is_killed_goes_on_where_it_was(hour: Path, reader: MakeReader) -> None:
+def test_a_file_whose_process_is_killed_goes_on_where_it_was(hour: Path) -> None:
     with Capture(FileSource(hour), retry=True, buffer_s=1.0) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.more_blocks(1)
         assert capture.process_id
         os.kill(capture.process_id, signal.SIGKILL)
@@ -56,9 +54,9 @@ def test_a_file_whose_process_is_killed_goes_on_where_it_was(hour: Path, reader:
     assert (listener.notices[2].attempt, listener.notices[2].delay_s) == (1, 0.5)
 
 
-def test_without_retry_a_killed_process_is_an_error_after_what_it_delivered(hour: Path, reader: MakeReader) -> None:
+def test_without_retry_a_killed_process_is_an_error_after_what_it_delivered(hour: Path) -> None:
     with Capture(FileSource(hour, realtime=True)) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.more_blocks(3)
         assert capture.process_id
         os.kill(capture.process_id, signal.SIGKILL)
@@ -66,9 +64,9 @@ def test_without_retry_a_killed_process_is_an_error_after_what_it_delivered(hour
             listener.until(lambda _: False)
 
 
-def test_a_stopped_process_counts_as_hung_and_is_replaced(double: object, reader: MakeReader) -> None:
+def test_a_stopped_process_counts_as_hung_and_is_replaced(double: Double) -> None:
     with Capture(MicrophoneSource(), retry=True) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.more_blocks(3)
         stopped = capture.process_id
         assert stopped
@@ -90,22 +88,20 @@ def test_a_stopped_process_counts_as_hung_and_is_replaced(double: object, reader
     assert ends == {block.start_sample for block in listener.blocks[1:]}
 
 
-def test_a_process_that_never_delivers_is_reported_then_replaced_then_given_up_without_retry(
-    double: "object", reader: MakeReader
-) -> None:
-    double.set(hang=True)  # type: ignore[attr-defined]
+def test_a_process_that_never_delivers_is_reported_then_replaced_then_given_up_without_retry(double: Double) -> None:
+    double.set(hang=True)
     patience = Patience(slow_start_s=0.5, start_s=4.0)
     with Capture(MicrophoneSource(), retry=True, patience=patience) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.until(lambda r: ("retrying", "hung") in r.told)
     assert listener.told == [("lost", "hung"), ("retrying", "hung")]
     with Capture(MicrophoneSource(), patience=patience) as capture, pytest.raises(DeviceError, match="within 4 s"):
-        reader(capture).until(lambda _: False)
+        Reader(capture).until(lambda _: False)
 
 
-def test_a_slow_process_loses_nothing(hour: Path, reader: MakeReader) -> None:
+def test_a_slow_process_loses_nothing(hour: Path) -> None:
     with Capture(FileSource(hour), buffer_s=1.0) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.more_blocks(1)
         assert capture.process_id
         for _ in range(3):
@@ -171,19 +167,17 @@ def test_a_missing_portaudio_library_says_what_to_install(tmp_path: Path, monkey
         list_devices()
 
 
-def test_what_is_no_protocol_counts_as_a_crash(
-    hour: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: MakeReader
-) -> None:
+def test_what_is_no_protocol_counts_as_a_crash(hour: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text("import os\nos.write(1, b'hello, this is no frame at all')\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(AudioError, match="sent what is not audio"), Capture(FileSource(hour)) as capture:
         capture.read(PATIENCE_S)
 
 
-def test_a_block_is_what_the_demo_and_a_microphone_share(double: object, hour: Path, reader: MakeReader) -> None:
+def test_a_block_is_what_the_demo_and_a_microphone_share(double: Double, hour: Path) -> None:
     for source in (MicrophoneSource(), FileSource(hour)):
         with Capture(source) as capture:
-            listener = reader(capture)
+            listener = Reader(capture)
             listener.more_blocks(2)
         first = listener.blocks[0]
         assert isinstance(first, Block)

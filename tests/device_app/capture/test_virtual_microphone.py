@@ -1,7 +1,6 @@
 """The real path, PortAudio and PulseAudio included: what is played is what is captured."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,10 @@ from device_app.arrays import FloatArray
 from device_app.capture import Block, Capture, MicrophoneSource
 from device_app.device_list import find_device
 from device_app.take import record_takes
-from tests.device_app.capture.conftest import Reader
+from tests.device_app.capture.harness import Reader
 from tests.device_app.virtual_mic import VirtualMic
 
 pytestmark = pytest.mark.mic
-MakeReader = Callable[[Capture], Reader]
 RATE = 48000
 
 
@@ -49,10 +47,10 @@ def pitch_of(samples: FloatArray) -> float:
     return float(np.argmax(spectrum)) * RATE / samples.size
 
 
-def test_the_microphone_hears_what_is_played(virtual_mic: VirtualMic, tmp_path: Path, reader: MakeReader) -> None:
+def test_the_microphone_hears_what_is_played(virtual_mic: VirtualMic, tmp_path: Path) -> None:
     played = bursts(tmp_path / "bursts.wav", 1000.0, 2500.0)
     with Capture(MicrophoneSource()) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.more_blocks(1)
         virtual_mic.start_playing(tmp_path / "bursts.wav")
         listener.until(lambda r: any(map(loud, r.blocks)))
@@ -74,13 +72,11 @@ def test_the_microphone_hears_what_is_played(virtual_mic: VirtualMic, tmp_path: 
     assert sum(block.n_lost for block in listener.blocks) == 0
 
 
-def test_recording_goes_on_after_an_unplug_and_a_replug(
-    virtual_mic: VirtualMic, tmp_path: Path, reader: MakeReader
-) -> None:
+def test_recording_goes_on_after_an_unplug_and_a_replug(virtual_mic: VirtualMic, tmp_path: Path) -> None:
     bursts(tmp_path / "before.wav", *[1000.0] * 30)
     bursts(tmp_path / "after.wav", 2500.0, 2500.0)
     with Capture(MicrophoneSource(), retry=True) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.more_blocks(1)
         virtual_mic.start_playing(tmp_path / "before.wav")
         listener.until(lambda r: any(map(loud, r.blocks)))
@@ -105,12 +101,10 @@ def test_recording_goes_on_after_an_unplug_and_a_replug(
     assert starts == [block.end_sample for block in listener.blocks[:-1]]
 
 
-def test_recording_goes_on_after_the_sound_server_crashed(
-    virtual_mic: VirtualMic, tmp_path: Path, reader: MakeReader
-) -> None:
+def test_recording_goes_on_after_the_sound_server_crashed(virtual_mic: VirtualMic, tmp_path: Path) -> None:
     bursts(tmp_path / "after.wav", *[2500.0] * 30)
     with Capture(MicrophoneSource(), retry=True) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.more_blocks(3)
         virtual_mic.kill_server()
         listener.until(lambda r: any(state == "retrying" for state, _ in r.told))
@@ -126,11 +120,11 @@ def test_recording_goes_on_after_the_sound_server_crashed(
 
 
 def test_silence_of_the_virtual_microphone_does_not_stop_what_comes_after(
-    virtual_mic: VirtualMic, tmp_path: Path, reader: MakeReader
+    virtual_mic: VirtualMic, tmp_path: Path
 ) -> None:
     bursts(tmp_path / "sound.wav", 1000.0)
     with Capture(MicrophoneSource(), retry=True) as capture:
-        listener = reader(capture)
+        listener = Reader(capture)
         listener.until(lambda r: ("lost", "silent") in r.told)
         process = capture.process_id
         virtual_mic.start_playing(tmp_path / "sound.wav")
