@@ -2,7 +2,8 @@
 
 Layout of the file: the serialised ``ModelProto`` of the network, then the ``metadata_props`` of a second one. Protocol
 buffers merge what is concatenated, so any ONNX reader sees one model with its metadata, while this module can check the
-network's bytes against the hash that the document states, without the ``onnx`` package. The entries:
+network's bytes against the hash that the document states, and the rest byte for byte against the entries, without the
+``onnx`` package. The entries:
 
 ``earmark``
     The document: :class:`ModelMetadata` as JSON.
@@ -218,14 +219,22 @@ def _encode(array: np.ndarray[Any, Any]) -> str:
     return base64.b64encode(array.tobytes()).decode("ascii")
 
 
-def metadata_entries(metadata: ModelMetadata, golden: GoldenVectors, bank: BackgroundBank) -> dict[str, str]:
-    """The ``metadata_props`` that :func:`read_model_file` expects, for the exporter to append to the network."""
+def with_metadata(graph: bytes, metadata: ModelMetadata, golden: GoldenVectors, bank: BackgroundBank) -> bytes:
+    """The file that :func:`read_model_file` expects.
+
+    Args:
+        graph: The serialised network, without metadata of its own; ``metadata`` states its length and hash.
+        metadata: The document.
+        golden: The proof.
+        bank: Everyday audio.
+    """
     entries = {"earmark": metadata.to_json(), "earmark_golden": golden.to_json(), "earmark_bank": bank.to_json()}
-    return entries | {
+    entries |= {
         "earmark_sha256": _entries_sha256(entries),
         "sample_rate": str(metadata.sample_rate),
         "clip_samples": str(metadata.clip_samples),
     }
+    return graph + _metadata_props(entries)
 
 
 _ENTRIES = ("earmark", "earmark_golden", "earmark_bank")
@@ -233,6 +242,24 @@ _ENTRIES = ("earmark", "earmark_golden", "earmark_bank")
 
 def _entries_sha256(entries: dict[str, str]) -> str:
     return hashlib.sha256("".join(entries[name] for name in _ENTRIES).encode()).hexdigest()
+
+
+def _metadata_props(entries: dict[str, str]) -> bytes:
+    """``ModelProto.metadata_props`` (field 14, messages of key = 1 and value = 2) in the protocol buffers' encoding."""
+    props = b""
+    for name in sorted(entries):
+        entry = _field(1, name.encode()) + _field(2, entries[name].encode())
+        props += _field(14, entry)
+    return props
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited field: tag, length in groups of 7 bits, content."""
+    length, size = b"", len(content)
+    while size > 0x7F:
+        length += bytes([size & 0x7F | 0x80])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +311,7 @@ def read_model_file(path: Path) -> ModelFile:
         digest != metadata.graph_sha256
         or metadata.model_id != digest[:12]
         or _entries_sha256(entries) != entries["earmark_sha256"]
+        or content[metadata.graph_bytes :] != _metadata_props(entries)
     ):
         raise ModelFileError(f"{path} was altered or damaged after it was exported: fetch or export it again")
     golden = GoldenVectors.from_json(entries["earmark_golden"])

@@ -1,0 +1,217 @@
+"""From a checkpoint to a model file: fold, calibrate, quantise, centre, embed the bank, describe, prove."""
+
+import datetime
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+
+from device_app.arrays import FloatArray
+from device_app.embedder import Embedder, load_embedder
+from device_app.files import write_aside
+from device_app.model_file import (
+    BackgroundBank,
+    FrontendMetadata,
+    GoldenVectors,
+    ModelMetadata,
+    OutputMetadata,
+    with_metadata,
+)
+from export.errors import ExportError
+from export.folding import FoldedNetwork, fold
+from export.golden_clip import golden_clip
+from export.graph_writer import subgraph
+from export.network_graph import NetworkWriter, Quantisation
+from export.quantisation import choose_scales
+from export.runtime import BATCH, embed, open_session
+from train.augment.chain import AUGMENTATIONS
+from train.checkpoint import CheckpointInfo, load_backbone
+from train.config import INVARIANT, SENSITIVE, Config
+from train.corpus.cache import Cache
+from train.corpus.sampling import Sampler
+
+_log = logging.getLogger(__name__)
+
+Precision = Literal["fp32", "int8"]
+
+N_BANK = 2048
+"""Windows of the background bank."""
+N_MEAN = 2048
+"""Windows that the embeddings' mean is taken over, others than the bank's."""
+N_CALIBRATION = 512
+"""Windows that the scales of activations are chosen on."""
+_DRAWS = {"calibration": 10**9, "mean": 2 * 10**9, "bank": 3 * 10**9}
+"""Steps of the sampler that no training reaches: what to draw for."""
+_FLOAT_CONVS = frozenset({"stem"})
+"""Convolutions of an int8 model that stay float."""
+_FLOAT_ACTIVATIONS = frozenset({"spectrogram"})
+
+DESCRIPTIONS = {
+    INVARIANT: "what a sound is, whatever its level, pitch, tempo, noise and place in the clip (contrastive)",
+    SENSITIVE: "how a sound is made: sensitive to pitch, tempo, fades, noise (augmentation prediction)",
+}
+LICENCE = "Apache-2.0"
+DATA_LICENCE = (
+    "pretrained on unlabelled audio under copyleft and attribution licences (GPL-2.0, GPL-3.0, CC BY-SA, GFDL, CC BY), "
+    "permissive ones (MIT, zlib) and CC0 or public domain; none of the audio is in this file"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows of the corpus, domains balanced as in training: (n, clip_samples) float32 each."""
+
+    calibration: FloatArray
+    mean: FloatArray
+    bank: FloatArray
+
+
+def draw_windows(cache: Cache, config: Config) -> Windows:
+    """Draw what an export needs from a corpus.
+
+    Raises:
+        CorpusError: If the cache does not fit the config.
+    """
+    sampler = Sampler(cache, config)
+    sizes = {"calibration": N_CALIBRATION, "mean": N_MEAN, "bank": N_BANK}
+    return Windows(**{name: sampler.batch(_DRAWS[name], n).clips.numpy() for name, n in sizes.items()})
+
+
+def export_model(
+    checkpoint: Path, out: Path, *, corpus: Path, precision: Precision = "int8", heads: Sequence[str] | None = None
+) -> Embedder:
+    """Write a model file and open it as the device does.
+
+    Args:
+        checkpoint: Written by a training run.
+        out: The file to write.
+        corpus: Cache of the audio that was trained on.
+        precision: Of weights and activations.
+        heads: Outputs of the file; None for all.
+
+    Raises:
+        ExportError: If the checkpoint has no such head.
+        CheckpointError: If the checkpoint is missing or damaged.
+        CorpusError: If the corpus is missing or of another sample rate.
+        ModelFileError: If the file does not do on this machine what it should.
+    """
+    backbone, config, info = load_backbone(checkpoint)
+    network = choose_heads(fold(backbone), heads)
+    cache = Cache(corpus)
+    if cache.sha256 != info.corpus_sha256:
+        _log.warning(
+            "%s is not the corpus that %s was trained on: its windows are used all the same", corpus, checkpoint
+        )
+    windows = draw_windows(cache, config)
+    quantisation = None if precision == "fp32" else calibrate(network, config, windows.calibration)
+    graph = build_graph(network, config, quantisation, windows.mean).SerializeToString()
+    content = describe(graph, network, config, info, precision, windows.bank)
+    write_aside(out, content)
+    out.chmod(0o644)  # it goes into a package that every user of a machine may read
+    embedder = load_embedder(out)
+    _log.info("wrote %s: model %s, %.1f MB", out, embedder.metadata.model_id, len(content) / 1e6)
+    return embedder
+
+
+def choose_heads(network: FoldedNetwork, heads: Sequence[str] | None) -> FoldedNetwork:
+    """Leave out what the chosen heads do not need.
+
+    Raises:
+        ExportError: If there is no such head.
+    """
+    if heads is None:
+        return network
+    known = [head.name for head in network.heads]
+    unknown = [name for name in heads if name not in known]
+    if unknown or not heads:
+        raise ExportError(
+            f"the checkpoint has no head {', '.join(unknown) or '(none named)'}: choose of {', '.join(known)}"
+        )
+    chosen = tuple(head for head in network.heads if head.name in heads)
+    branches = tuple(b for b in network.branches if b.name in {head.branch for head in chosen})
+    return replace(network, heads=chosen, branches=branches)
+
+
+def calibrate(network: FoldedNetwork, config: Config, clips: FloatArray) -> Quantisation:
+    """Choose the scales of all activations that are rounded.
+
+    Args:
+        network: Folded.
+        config: Of the checkpoint.
+        clips: (n, clip_samples) float32 of the corpus.
+    """
+    writer = NetworkWriter(network)
+    model = writer.write(config.frontend, config.clip_samples, None)
+    names = [name for name in writer.activations if name not in _FLOAT_ACTIVATIONS]
+    values = [writer.activations[name] for name in names]
+    session = open_session(subgraph(model, values).SerializeToString())
+    batches = [clips[start : start + BATCH] for start in range(0, len(clips), BATCH)]
+    scales = choose_scales(lambda batch: session.run(values, {"waveform": batch}), names, batches)
+    return Quantisation(activations=scales, float_convs=_FLOAT_CONVS)
+
+
+def build_graph(
+    network: FoldedNetwork, config: Config, quantisation: Quantisation | None, clips: FloatArray
+) -> onnx.ModelProto:
+    """Write the graph whose embeddings have the mean of ``clips``, (n, clip_samples), removed."""
+
+    def write(offsets: dict[str, np.ndarray] | None) -> onnx.ModelProto:
+        return NetworkWriter(network, quantisation).write(config.frontend, config.clip_samples, offsets)
+
+    names = [head.name for head in network.heads]
+    raw = embed(open_session(write(None).SerializeToString()), clips, names)
+    return write({name: values.mean(axis=0, dtype=np.float64) for name, values in raw.items()})
+
+
+def describe(
+    graph: bytes, network: FoldedNetwork, config: Config, info: CheckpointInfo, precision: Precision, bank: FloatArray
+) -> bytes:
+    """Complete a serialised graph to a model file.
+
+    Args:
+        graph: Of :func:`build_graph`.
+        network: That it was built from.
+        config: Of the checkpoint.
+        info: Of the checkpoint.
+        precision: Of the graph.
+        bank: (n, clip_samples) float32 windows of the corpus for the background bank.
+    """
+    session = open_session(graph)
+    names = [head.name for head in network.heads]
+    clip = golden_clip(config.clip_samples, config.frontend.sample_rate)
+    golden = embed(session, (clip.astype(np.float32) / 32768.0)[None], names)
+    frontend = config.frontend
+    digest = hashlib.sha256(graph).hexdigest()
+    metadata = ModelMetadata(
+        model_id=digest[:12],
+        graph_bytes=len(graph),
+        graph_sha256=digest,
+        sample_rate=frontend.sample_rate,
+        clip_samples=config.clip_samples,
+        outputs=tuple(
+            OutputMetadata(
+                name=head.name,
+                size=len(head.bias),
+                description=DESCRIPTIONS.get(head.name, f"linear head of {head.branch}"),
+            )
+            for head in network.heads
+        ),
+        frontend=FrontendMetadata(**{name: getattr(frontend, name) for name in FrontendMetadata.__dataclass_fields__}),
+        quantisation=precision,
+        backbone=f"ResNet-18, width {config.model.width}, {config.model.variant} adapters",
+        augmentations=tuple(AUGMENTATIONS),
+        training_commit=info.git_commit,
+        config_sha256=info.config_sha256,
+        corpus_sha256=info.corpus_sha256,
+        training_steps=info.step,
+        licence=LICENCE,
+        data_licence=DATA_LICENCE,
+        created=datetime.datetime.now(datetime.UTC).date().isoformat(),
+    )
+    vectors = GoldenVectors(clip, {name: golden[name][0] for name in names})
+    return with_metadata(graph, metadata, vectors, BackgroundBank.quantise(embed(session, bank, names)))

@@ -1,0 +1,198 @@
+"""The whole network as an ONNX graph, in float or with quantised activations and weights (QDQ).
+
+The graph is the same in both precisions; with scales, each activation passes through a pair of QuantizeLinear and
+DequantizeLinear and each weight comes out of a DequantizeLinear, which onnxruntime fuses into integer kernels.
+
+Shapes: B clips, C and D channels, F bands, T frames, E outputs of a head.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.folding import FoldedBlock, FoldedBranch, FoldedConv, FoldedHead, FoldedNetwork
+from export.frontend_graph import write_frontend
+from export.graph_writer import GraphWriter
+from export.quantisation import ActivationScale, quantise_kernel
+from train.config import FrontendConfig
+
+SPECTROGRAM = "frontend.log_mel"
+"""Name of the value that the convolutions start from."""
+_LEAST_LENGTH = 1e-6
+"""An embedding's length is taken to be at least this when it is brought to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantisation:
+    """What of a network is computed in integers."""
+
+    activations: Mapping[str, ActivationScale]
+    """For each activation its scale; one that is not named stays float."""
+    float_convs: frozenset[str] = frozenset()
+    """Names of convolutions whose weights stay float, or their layers (``layer4``)."""
+
+    def keeps_float(self, conv: str) -> bool:
+        """Whether a convolution's weights stay float."""
+        return any(conv == name or conv.startswith(f"{name}.") for name in self.float_convs)
+
+
+@dataclass(slots=True)
+class NetworkWriter:
+    """Writes one network."""
+
+    network: FoldedNetwork
+    quantisation: Quantisation | None = None
+    share_weights: bool = True
+    """Whether kernels that tasks have in common are stored once."""
+    activations: dict[str, str] = field(default_factory=dict)
+    """What a quantised network rounds: for each activation the value in the graph, filled in while writing."""
+    _writer: GraphWriter = field(default_factory=GraphWriter)
+    _largest: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def write(
+        self, cfg: FrontendConfig, clip_samples: int, offsets: Mapping[str, NDArray[np.float64]] | None
+    ) -> onnx.ModelProto:
+        """Write the graph.
+
+        Args:
+            cfg: The front-end.
+            clip_samples: Samples of a clip.
+            offsets: For each head (E,) what is subtracted before the embedding is brought to length 1; None leaves the
+                embeddings as the last layer gives them.
+
+        Returns:
+            The model, with an output for each head.
+        """
+        self._find_largest()
+        x = write_frontend(self._writer, "waveform", cfg, clip_samples)
+        x = self._rounded(x, "spectrogram")
+        x = self._conv(x, self.network.stem, "stem", relu=True, rounded=False)
+        x = self._writer.node("MaxPool", [x], "stem.pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+        x = self._rounded(x, "stem")
+        for block in self.network.shared:
+            x = self._block(x, block, block.name)
+        pooled = {branch.name: self._branch(x, branch) for branch in self.network.branches}
+        for head in self.network.heads:
+            self._head(pooled[head.branch], head, None if offsets is None else offsets[head.name])
+        return self._writer.model(
+            clip_samples=clip_samples, outputs=[(head.name, len(head.bias)) for head in self.network.heads]
+        )
+
+    def _find_largest(self) -> None:
+        """Kernels that are stored once need one scale: the largest value of any task's."""
+        for name, conv in self._all_convs():
+            largest = np.abs(conv.kernel).max(axis=(1, 2, 3))
+            key = conv.name if self.share_weights else name
+            self._largest[key] = np.maximum(self._largest.get(key, largest), largest)
+
+    def _all_convs(self) -> list[tuple[str, FoldedConv]]:
+        blocks = [(block, block.name) for block in self.network.shared]
+        blocks += [(b, f"{branch.name}.{b.name}") for branch in self.network.branches for b in branch.blocks]
+        convs = [("stem", self.network.stem)]
+        for block, name in blocks:
+            convs += [(f"{name}.conv1", block.conv1), (f"{name}.conv2", block.conv2)]
+            convs += [(f"{name}.downsample", block.downsample)] if block.downsample else []
+        return convs
+
+    def _branch(self, x: str, branch: FoldedBranch) -> str:
+        """(B, C, F, T) to pooled features (B, D)."""
+        for block in branch.blocks:
+            x = self._block(x, block, f"{branch.name}.{block.name}")
+        if branch.end is not None:
+            gain, bias = (
+                self._float(f"{branch.name}.end.{what}", values[:, None, None])
+                for what, values in zip(("gain", "bias"), branch.end, strict=True)
+            )
+            x = self._writer.node("Mul", [x, gain], f"{branch.name}.end.scaled")
+            x = self._writer.node("Add", [x, bias], f"{branch.name}.end.shifted")
+            x = self._writer.node("Relu", [x], f"{branch.name}.end")
+        return self._writer.node("ReduceMean", [x], f"{branch.name}.pooled", axes=[2, 3], keepdims=0)
+
+    def _head(self, pooled: str, head: FoldedHead, offset: NDArray[np.float64] | None) -> None:
+        """(B, D) to the embedding (B, E); its mean over the corpus is taken out of the bias."""
+        weight = self._float(f"{head.name}.weight", head.weight.T)
+        bias = self._float(f"{head.name}.bias", head.bias if offset is None else head.bias - offset)
+        if offset is None:
+            self._writer.node("Gemm", [pooled, weight, bias], head.name)
+            return
+        raw = self._writer.node("Gemm", [pooled, weight, bias], f"{head.name}.centred")
+        length = self._writer.node("ReduceL2", [raw], f"{head.name}.length", axes=[1], keepdims=1)
+        least = self._writer.constant("least_length", np.float32(_LEAST_LENGTH))
+        divisor = self._writer.node("Max", [length, least], f"{head.name}.divisor")
+        self._writer.node("Div", [raw, divisor], head.name)
+
+    def _block(self, x: str, block: FoldedBlock, name: str) -> str:
+        y = self._conv(x, block.conv1, f"{name}.conv1", relu=True)
+        y = self._conv(y, block.conv2, f"{name}.conv2", relu=False)
+        total = self._writer.node("Add", [y, self._shortcut(x, block, name)], f"{name}.sum")
+        return self._rounded(self._writer.node("Relu", [total], f"{name}.relu"), name)
+
+    def _shortcut(self, x: str, block: FoldedBlock, name: str) -> str:
+        """(B, C, F, T) to (B, D, F / stride, T / stride)."""
+        if block.downsample is not None:
+            return self._conv(x, block.downsample, f"{name}.downsample", relu=False)
+        if block.stride != 1:
+            # Of the block's input alone: heads whose input is the same find it computed.
+            size = [block.stride, block.stride]
+            x = self._writer.node(
+                "AveragePool", [x], f"{name}.pool", kernel_shape=size, strides=size, ceil_mode=1, count_include_pad=0
+            )
+        if block.n_new:
+            ends = self._writer.constant(f"new_channels.{block.n_new}", np.array([0, 0, 0, 0, 0, block.n_new, 0, 0]))
+            x = self._writer.node("Pad", [x, ends], f"{name}.widened")
+        return self._rounded(x, f"{name}.shortcut") if block.stride != 1 or block.n_new else x
+
+    def _conv(self, x: str, conv: FoldedConv, name: str, *, relu: bool, rounded: bool = True) -> str:
+        weight, bias = self._weights(x, conv, name)
+        y = self._writer.node(
+            "Conv",
+            [x, weight, bias],
+            f"{name}.conv",
+            kernel_shape=list(conv.kernel.shape[2:]),
+            strides=[conv.stride, conv.stride],
+            pads=[conv.padding] * 4,
+        )
+        if relu:
+            y = self._writer.node("Relu", [y], f"{name}.relu")
+        return self._rounded(y, name) if rounded else y
+
+    def _weights(self, x: str, conv: FoldedConv, name: str) -> tuple[str, str]:
+        """Weight and bias of a convolution of the value x."""
+        scales = self.quantisation
+        source = x.removesuffix(".dequantised")
+        if scales is None or scales.keeps_float(name) or source not in scales.activations:
+            return self._float(f"{name}.weight", conv.weight), self._float(f"{name}.bias", conv.bias)
+        largest = self._largest[conv.name if self.share_weights else name]
+        steps, kernel_scale = quantise_kernel(conv.kernel, largest)
+        # A negative gain is moved into the weights: a scale must be positive.
+        sign = np.where(conv.gain < 0, -1, 1).astype(np.int8)
+        scale = np.maximum(kernel_scale * np.abs(conv.gain), 1e-12).astype(np.float32)
+        steps = steps * sign[:, None, None, None]
+        weight = self._dequantised(f"{name}.weight", self._writer.constant(f"{name}.weight.steps", steps), scale)
+        bias_scale = scale * np.float32(scales.activations[source].scale)
+        bias_steps = np.clip(np.rint(conv.bias / bias_scale), -(2.0**31) + 1, 2.0**31 - 1).astype(np.int32)
+        bias = self._dequantised(f"{name}.bias", self._writer.constant(f"{name}.bias.steps", bias_steps), bias_scale)
+        return weight, bias
+
+    def _dequantised(self, name: str, steps: str, scale: NDArray[np.float32]) -> str:
+        scales = self._writer.constant(f"{name}.scale", scale)
+        zero = np.zeros(len(scale), np.int32 if name.endswith("bias") else np.int8)
+        zeros = self._writer.constant(f"{name}.zero_point", zero)
+        return self._writer.node("DequantizeLinear", [steps, scales, zeros], name, axis=0)
+
+    def _rounded(self, x: str, name: str) -> str:
+        """The value x, rounded to 8 bits where the quantisation says so."""
+        self.activations[name] = x
+        if self.quantisation is None or name not in self.quantisation.activations:
+            return x
+        chosen = self.quantisation.activations[name]
+        scale = self._writer.constant(f"{name}.scale", np.float32(chosen.scale))
+        zero_point = self._writer.constant(f"{name}.zero_point", np.uint8(chosen.zero_point))
+        steps = self._writer.node("QuantizeLinear", [x, scale, zero_point], f"{name}.quantised")
+        return self._writer.node("DequantizeLinear", [steps, scale, zero_point], f"{name}.dequantised")
+
+    def _float(self, name: str, values: NDArray[np.float64]) -> str:
+        return self._writer.constant(name, values.astype(np.float32))
