@@ -8,6 +8,7 @@ PortAudio's own name for it.
 import json
 import re
 import selectors
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -208,8 +209,18 @@ def find_device(name: str | None) -> InputDevice:
     return pick_device(list_devices(), name)
 
 
+def print_devices(*, as_json: bool = False) -> int:
+    """``earmark devices``: the input devices on standard output. Returns the exit status.
+
+    Raises:
+        DeviceError: If PortAudio is missing or does not answer, or there are none and a person is to be told.
+    """
+    write_devices(list_devices(), sys.stdout, as_json=as_json)
+    return 0
+
+
 def write_devices(devices: Sequence[InputDevice], out: TextIO, *, as_json: bool = False) -> None:
-    """What ``earmark devices`` prints: a table, or one JSON object a line.
+    """The devices as a table, or one JSON object a line.
 
     Raises:
         DeviceError: If there are none, and a person is to be told.

@@ -48,13 +48,13 @@ class Take:
 
 def record_takes(
     source: Source,
+    takes: list[Take] | None = None,
     *,
     n_takes: int = 5,
     take_s: float = 3.0,
     countdown_s: int = 3,
     judge: Callable[[Take], str | None] | None = None,
     n_repeats: int = 3,
-    takes: list[Take] | None = None,
     out: TextIO | None = None,
 ) -> list[Take]:
     """Record takes one after another, each after a countdown; no key needs to be pressed.
@@ -63,13 +63,13 @@ def record_takes(
 
     Args:
         source: The microphone. A file does as well: countdown and takes then follow the file's time.
+        takes: Finished takes are appended to it at once, so that what was finished survives Ctrl-C, a microphone that
+            goes away and a take that is refused too often.
         n_takes: How many to record.
         take_s: Length of a take at most, seconds.
         countdown_s: Length of the countdown before each, seconds; what is heard in it is the background.
         judge: Says in a sentence why a take must be done again; None if it will do.
         n_repeats: How often one take may be repeated.
-        takes: Finished takes are appended to it at once, so that what was finished survives Ctrl-C, a microphone that
-            goes away and a take that is refused too often.
         out: Where the countdown and the meter go; standard error if None.
 
     Returns:

@@ -78,10 +78,10 @@ def test_a_take_is_not_repeated_without_end_and_finished_ones_are_kept(session: 
     with pytest.raises(AudioError, match="take 2 was refused 2 times, at last because: clipped"):
         record_takes(
             session,
+            kept,
             n_takes=5,
             countdown_s=1,
             n_repeats=1,
-            takes=kept,
             judge=lambda take: "clipped" if kept else None,
             out=io.StringIO(),
         )
@@ -97,7 +97,7 @@ def test_ctrl_c_leaves_the_finished_takes(session: FileSource) -> None:
         return None
 
     with pytest.raises(KeyboardInterrupt):
-        record_takes(session, countdown_s=1, takes=kept, judge=judge, out=io.StringIO())
+        record_takes(session, kept, countdown_s=1, judge=judge, out=io.StringIO())
     assert len(kept) == 2
 
 
@@ -105,7 +105,7 @@ def test_a_file_that_is_too_short_for_all_takes_is_an_error_that_keeps_the_finis
     soundfile.write(tmp_path / "short.wav", np.concatenate([room(1.2), tone(0.5), room(1.5)]), RATE, subtype="FLOAT")
     kept: list[Take] = []
     with pytest.raises(AudioError, match="ended before all takes were recorded"):
-        record_takes(FileSource(tmp_path / "short.wav"), n_takes=3, countdown_s=1, takes=kept, out=io.StringIO())
+        record_takes(FileSource(tmp_path / "short.wav"), kept, n_takes=3, countdown_s=1, out=io.StringIO())
     assert len(kept) == 1
 
 

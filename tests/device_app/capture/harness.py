@@ -6,10 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from device_app.capture import Block, Capture, Notice
+from device_app.capture import Block, Capture, Notice, Patience
 
 PATIENCE_S = 60.0
 """How long a test waits for something that should come within a second or three: the machine may be busy."""
+
+
+def patience(**changes: float) -> Patience:
+    """Patience that a busy machine does not exhaust, save for what the test is about."""
+    return Patience(**{"slow_start_s": PATIENCE_S, "start_s": PATIENCE_S, "hung_s": PATIENCE_S} | changes)
 
 
 class Double:

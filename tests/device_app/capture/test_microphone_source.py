@@ -3,10 +3,10 @@ import time
 import numpy as np
 import pytest
 
-from device_app.capture import Capture, MicrophoneSource, Patience
+from device_app.capture import Capture, MicrophoneSource
 from device_app.device_list import find_device
 from device_app.errors import DeviceError
-from tests.device_app.capture.harness import Double, Reader
+from tests.device_app.capture.harness import Double, Reader, patience
 
 CARD = {"name": "USB Audio (hw:7,0)", "channels": 1, "rate": 8000}
 DEFAULT = {"name": "default", "channels": 2, "rate": 16000}
@@ -30,7 +30,7 @@ def test_a_microphone_is_recorded_at_its_own_rate_and_mixed_or_one_channel_taken
 
 
 def test_a_reader_who_is_late_gets_the_newest_audio_and_the_count_of_what_went(double: Double) -> None:
-    with Capture(MicrophoneSource(channel=0), buffer_s=0.5) as capture:
+    with Capture(MicrophoneSource(channel=0), buffer_s=0.5, patience=patience()) as capture:
         listener = Reader(capture)
         listener.more_blocks(1)
 
@@ -65,7 +65,7 @@ def test_blocks_that_are_no_numbers_are_left_out_and_counted(double: Double) -> 
 
 
 def test_silence_of_a_sound_server_is_reported_once_and_stops_nothing(double: Double) -> None:
-    with Capture(MicrophoneSource(channel=0), retry=True, patience=Patience(silent_s=0.5)) as capture:
+    with Capture(MicrophoneSource(channel=0), retry=True, patience=patience()) as capture:
         listener = Reader(capture)
         listener.more_blocks(2)
         process = capture.process_id
@@ -85,7 +85,7 @@ def test_silence_of_a_sound_server_is_reported_once_and_stops_nothing(double: Do
 def test_a_sound_card_that_delivers_only_zeros_is_opened_anew(double: Double) -> None:
     double.set(devices=[CARD], sound="zeros")
     # A card of which the system knows no more than its number has no stable name; this one is known by a fake id.
-    with Capture(MicrophoneSource(), retry=True, patience=Patience(silent_s=0.5)) as capture:
+    with Capture(MicrophoneSource(), retry=True, patience=patience()) as capture:
         listener = Reader(capture)
         listener.until(lambda r: ("lost", "silent") in r.told)
         capture._supervisor._hardware = True
@@ -98,7 +98,7 @@ def test_a_sound_card_that_delivers_only_zeros_is_opened_anew(double: Double) ->
 
 
 def test_an_unplugged_microphone_is_reported_and_found_again_when_it_comes_back(double: Double) -> None:
-    with Capture(MicrophoneSource(), retry=True, patience=Patience(longest_delay_s=1.0)) as capture:
+    with Capture(MicrophoneSource(), retry=True, patience=patience(longest_delay_s=1.0)) as capture:
         listener = Reader(capture)
         listener.more_blocks(2)
         double.set(devices=[])
@@ -124,7 +124,7 @@ def test_an_unplugged_microphone_is_reported_and_found_again_when_it_comes_back(
 
 def test_a_microphone_that_is_missing_at_boot_is_waited_for(double: Double) -> None:
     double.set(devices=[])
-    with Capture(MicrophoneSource(), retry=True) as capture:
+    with Capture(MicrophoneSource(), retry=True, patience=patience()) as capture:
         listener = Reader(capture)
         listener.until(lambda r: ("retrying", "missing") in r.told)
         double.set(devices=[DEFAULT])

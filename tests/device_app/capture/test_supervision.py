@@ -12,7 +12,7 @@ import soundfile
 from device_app.capture import Block, Capture, FileSource, MicrophoneSource, Patience
 from device_app.device_list import list_devices
 from device_app.errors import AudioError, DeviceError
-from tests.device_app.capture.harness import PATIENCE_S, Double, Reader
+from tests.device_app.capture.harness import PATIENCE_S, Double, Reader, patience
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -176,7 +176,7 @@ def test_what_is_no_protocol_counts_as_a_crash(hour: Path, tmp_path: Path, monke
 
 def test_a_block_is_what_the_demo_and_a_microphone_share(double: Double, hour: Path) -> None:
     for source in (MicrophoneSource(), FileSource(hour)):
-        with Capture(source) as capture:
+        with Capture(source, patience=patience()) as capture:
             listener = Reader(capture)
             listener.more_blocks(2)
         first = listener.blocks[0]

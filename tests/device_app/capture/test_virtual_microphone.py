@@ -113,7 +113,7 @@ def test_recording_goes_on_after_the_sound_server_crashed(virtual_mic: VirtualMi
         listener.until(lambda r: len(r.blocks) > n_before)
         virtual_mic.start_playing(tmp_path / "after.wav")
         listener.until(lambda r: any(map(loud, r.blocks[n_before:])))
-    assert listener.told[1][0] == "lost"
+    assert any(state == "lost" for state, _ in listener.told)
     back = listener.blocks[n_before]
     assert back.n_lost > 0
     assert back.start_sample == listener.blocks[n_before - 1].end_sample + back.n_lost
