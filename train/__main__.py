@@ -9,6 +9,12 @@ from pathlib import Path
 
 from train.errors import EarmarkError
 
+DEFAULT_ADAPTATION = {
+    "optim": {"lr": 3e-4, "warmup_steps": 50},
+    "run": {"max_steps": 1000, "val_every": 100, "checkpoint_every_s": 60.0},
+}
+"""The settings of ``configs/adapt.toml``."""
+
 
 def _cache(args: argparse.Namespace) -> int:
     from train.config import Config, load_config
@@ -23,7 +29,7 @@ def _cache(args: argparse.Namespace) -> int:
 def _pretrain(args: argparse.Namespace) -> int:
     from train.allocator import keep_freed_memory
     from train.config import load_config
-    from train.loop import pretrain
+    from train.run.start import pretrain
 
     keep_freed_memory()
     progress = pretrain(
@@ -36,6 +42,37 @@ def _pretrain(args: argparse.Namespace) -> int:
         teachers=args.teachers,
     )
     print(json.dumps({"step": progress.step, "val_loss": progress.last_val}))
+    return 0
+
+
+def _adapt(args: argparse.Namespace) -> int:
+    from train.allocator import keep_freed_memory
+    from train.checkpoint import checkpoint_config, read_checkpoint
+    from train.config import read_toml
+    from train.corpus.cache import build_cache
+    from train.run.start import adapt
+
+    keep_freed_memory()
+    trained = checkpoint_config(read_checkpoint(args.checkpoint), args.checkpoint)
+    cache = args.cache or args.out / "cache"
+    build_cache(args.audio, cache, trained.frontend.sample_rate, progress=not args.quiet)
+    progress = adapt(
+        args.checkpoint,
+        read_toml(args.config) if args.config else DEFAULT_ADAPTATION,
+        cache,
+        args.out,
+        resume=args.resume,
+        device=args.device,
+        show_progress=not args.quiet,
+    )
+    print(json.dumps({"step": progress.step, "val_loss": progress.last_val, "checkpoint": str(args.out / "last.pt")}))
+    return 0
+
+
+def _compact(args: argparse.Namespace) -> int:
+    from train.checkpoint import compact_checkpoint
+
+    print(json.dumps({"checkpoint": str(args.out), "bytes": compact_checkpoint(args.checkpoint, args.out)}))
     return 0
 
 
@@ -108,6 +145,21 @@ def build_parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--teachers", type=Path, metavar="DIR", help="their ONNX files, if distil.teachers names any")
     pretrain.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what to train on")
     pretrain.set_defaults(run=_pretrain)
+
+    adapt = command("adapt", "go on from a trained network with your own unlabelled audio")
+    adapt.add_argument("--from", dest="checkpoint", type=Path, required=True, metavar="CHECKPOINT", help="a .pt file")
+    adapt.add_argument("--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help="searched at any depth")
+    adapt.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
+    adapt.add_argument("--cache", type=Path, metavar="DIR", help="for the decoded audio (without: OUT/cache)")
+    adapt.add_argument("--config", type=Path, metavar="TOML", help="what to change (without: as configs/adapt.toml)")
+    adapt.add_argument("--resume", action="store_true", help="go on with the run in --out, if there is one")
+    adapt.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what to train on")
+    adapt.set_defaults(run=_adapt)
+
+    compact = command("compact", "keep a checkpoint's weights alone, in half precision, to go on from with adapt")
+    compact.add_argument("checkpoint", type=Path, help="a .pt file of a run")
+    compact.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write them")
+    compact.set_defaults(run=_compact)
 
     teachers = command("teachers", "ask the config's teachers about a cache, once; goes on where it was stopped")
     teachers.add_argument("--config", type=Path, required=True, metavar="TOML", help="whose distil.teachers to ask")

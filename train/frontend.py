@@ -68,8 +68,6 @@ class LogMel(nn.Module):
 
     def __init__(self, cfg: FrontendConfig, transform: Literal["fft", "matmul"] = "fft") -> None:
         super().__init__()
-        if cfg.channels != "log-mel":
-            raise ConfigError(f"LogMel computes one channel, not frontend.channels={cfg.channels!r}")
         self.cfg = cfg
         self.transform = transform
         window = torch.hann_window(cfg.win_length, periodic=True, dtype=torch.float64)
@@ -83,16 +81,46 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Map (B, samples) float32 to (B, 1, M, T) float32."""
+        return self.log_mel(self.frames(waveform)).transpose(1, 2).unsqueeze(1)
+
+    def frames(self, waveform: Tensor) -> Tensor:
+        """Cut normalised (B, samples) into (B, T, win_length), not windowed yet."""
         cfg = self.cfg
         x = normalise_waveform(waveform, cfg.waveform_variance_floor)
         if cfg.centred:
             x = nn.functional.pad(x[:, None], (cfg.win_length // 2, cfg.win_length // 2), mode="reflect")[:, 0]
-        frames = x.unfold(-1, cfg.win_length, cfg.hop_length)  # (B, T, win_length)
+        return x.unfold(-1, cfg.win_length, cfg.hop_length)
+
+    def log_mel(self, frames: Tensor) -> Tensor:
+        """Standardised logarithm of the mel power of (B, T, win_length) frames: (B, T, M)."""
+        cfg = self.cfg
         if self.transform == "fft":
             spectrum = torch.fft.rfft(frames * self.window, n=cfg.n_fft)  # (B, T, K)
             power = spectrum.real.square() + spectrum.imag.square()
         else:
             power = (frames @ self.cosine.T).square() + (frames @ self.sine.T).square()
-        mel = power @ self.mel.T  # (B, T, M)
-        log_mel = (mel.clamp(min=cfg.log_floor).log() - cfg.log_mean) / cfg.log_std
-        return log_mel.transpose(1, 2).unsqueeze(1)
+        mel = power @ self.mel.T
+        return (mel.clamp(min=cfg.log_floor).log() - cfg.log_mean) / cfg.log_std
+
+
+class LogMelStft(LogMel):
+    """The paper's three channels, after CLAR (arXiv:2010.09542) and ``batch_to_log_mel_spec_plus_stft`` of its code.
+
+    Channel 1 is that of :class:`LogMel`. For the others, real and imaginary part of the transform without a window are
+    projected on the mel filters, each by itself: channel 2 is ten times the decimal logarithm of the pair's magnitude,
+    channel 3 its angle.
+    """
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Map (B, samples) float32 to (B, 3, M, T) float32: standardised, dB, and radians in [-pi, pi]."""
+        frames = self.frames(waveform)
+        spectrum = torch.fft.rfft(frames, n=self.cfg.n_fft)
+        real, imaginary = spectrum.real @ self.mel.T, spectrum.imag @ self.mel.T  # (B, T, M) each
+        magnitude = torch.sqrt(real.square() + imaginary.square())
+        level = 10 * torch.log10(magnitude + torch.finfo(torch.float64).eps)
+        return torch.stack([self.log_mel(frames), level, torch.atan2(imaginary, real)], dim=1).transpose(2, 3)
+
+
+def make_frontend(cfg: FrontendConfig) -> LogMel:
+    """The front-end that a config asks for."""
+    return LogMel(cfg) if cfg.channels == "log-mel" else LogMelStft(cfg)

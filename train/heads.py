@@ -14,22 +14,25 @@ class SimCLRProjector(nn.Sequential):
 
 
 class SimSiamHead(nn.Module):
-    """Projector E -> 2048 -> 2048 -> 2048 and predictor 2048 -> 512 -> 2048 (Chen and He 2021, arXiv:2011.10566)."""
+    """Projector E -> 2048 -> 2048 -> 2048 and predictor 2048 -> 512 -> 2048 (Chen and He 2021, arXiv:2011.10566).
+
+    With biases before the batch norms and a scaling last one, as in the paper's code: its parameter counts are ours.
+    """
 
     def __init__(self, dim: int, hidden: int = 2048, bottleneck: int = 512) -> None:
         super().__init__()
         self.projector = nn.Sequential(
-            nn.Linear(dim, hidden, bias=False),
+            nn.Linear(dim, hidden),
             nn.BatchNorm1d(hidden),
             nn.ReLU(),
-            nn.Linear(hidden, hidden, bias=False),
+            nn.Linear(hidden, hidden),
             nn.BatchNorm1d(hidden),
             nn.ReLU(),
-            nn.Linear(hidden, hidden, bias=False),
-            nn.BatchNorm1d(hidden, affine=False),
+            nn.Linear(hidden, hidden),
+            nn.BatchNorm1d(hidden),
         )
         self.predictor = nn.Sequential(
-            nn.Linear(hidden, bottleneck, bias=False),
+            nn.Linear(hidden, bottleneck),
             nn.BatchNorm1d(bottleneck),
             nn.ReLU(),
             nn.Linear(bottleneck, hidden),

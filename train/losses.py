@@ -1,27 +1,34 @@
-"""The losses of MT-SLVR. Shapes: N clips, P dimensions; every mean is over the whole (global) batch."""
+"""The losses of MT-SLVR. Shapes: N clips of this process, P dimensions."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from train.run.processes import gather_rows, rank
 
-def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
+
+def nt_xent(z1: Tensor, z2: Tensor, temperature: float, everywhere: bool = True) -> Tensor:
     """Normalised temperature-scaled cross-entropy over 2N vectors (Chen et al. 2020, arXiv:2002.05709, eq. 1).
 
     Args:
         z1: (N, P) projections of the first views.
         z2: (N, P) projections of the second views, in the same order.
         temperature: What cosines are divided by.
+        everywhere: Whether negatives come from all processes, if there are several.
 
     Returns:
-        Mean over the 2N rows, in nats; ln(2N - 1) when nothing is told apart.
+        Mean over this process's 2N rows, in nats; ln(2N - 1) when nothing is told apart (N of all processes).
     """
     n = z1.shape[0]
-    z = F.normalize(torch.cat([z1, z2]).float(), dim=1)
-    logits = (z @ z.T) / temperature
-    logits.fill_diagonal_(float("-inf"))
-    target = torch.arange(2 * n, device=z.device).roll(n)  # row i's other view
-    return F.cross_entropy(logits, target)
+    one, two = F.normalize(z1.float(), dim=1), F.normalize(z2.float(), dim=1)
+    all_one, all_two = (gather_rows(one), gather_rows(two)) if everywhere else (one, two)
+    n_all = len(all_one)
+    mine = torch.arange(n, device=z1.device) + (rank() * n if n_all > n else 0)
+    rows = torch.cat([mine, mine + n_all])  # where this process's vectors are among all
+    with torch.autocast(z1.device.type, enabled=False):  # cosines over 0.07 need more than half precision
+        logits = (torch.cat([one, two]) @ torch.cat([all_one, all_two]).T) / temperature  # (2N, 2N of all)
+    logits = logits.scatter(1, rows[:, None], float("-inf"))
+    return F.cross_entropy(logits, (rows + n_all) % (2 * n_all))  # each row's other view
 
 
 def distil(predicted: Tensor, target: Tensor) -> Tensor:

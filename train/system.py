@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from train.augment.chain import AUGMENTATIONS
 from train.backbone import Backbone
 from train.config import DISTILLED, INVARIANT, SENSITIVE, Config
-from train.frontend import LogMel
+from train.frontend import make_frontend
 from train.heads import MLAPHead, SimCLRProjector, SimSiamHead
 from train.losses import distil, mlap, nt_xent, simsiam
 
@@ -22,7 +22,7 @@ class PretrainingSystem(nn.Module):
     def __init__(self, cfg: Config) -> None:
         super().__init__()
         self.cfg = cfg
-        self.frontend = LogMel(cfg.frontend)
+        self.frontend = make_frontend(cfg.frontend)
         self.backbone = Backbone(cfg.model, cfg.frontend.n_channels)
         self.contrastive: nn.Module | None = None
         self.predictive: nn.Module | None = None
@@ -81,6 +81,6 @@ class PretrainingSystem(nn.Module):
         assert self.contrastive is not None
         if self.cfg.loss.contrastive == "simclr":
             z = self.contrastive(embedding)
-            return nt_xent(z[:n], z[n:], self.cfg.loss.temperature)
+            return nt_xent(z[:n], z[n:], self.cfg.loss.temperature, everywhere=self.training)
         z, p = self.contrastive(embedding)
         return simsiam(z[:n], p[:n], z[n:], p[n:])

@@ -92,7 +92,7 @@ class Augmenter:
                 rows = (order[:, place] == kind).nonzero()[:, 0]
                 if not len(rows):
                     continue
-                for some in rows.split(CPU_ROWS if x.device.type == "cpu" else len(x)):
+                for some in torch.split(rows, CPU_ROWS if x.device.type == "cpu" else len(x)):
                     there = some.to(x.device)
                     x[there] = self.augment(kind, x[there], generator, device_generator)
         return x

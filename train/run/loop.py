@@ -1,20 +1,22 @@
-"""The training loop: batches in, checkpoints and metrics out; it can be stopped and resumed at any step."""
+"""The training loop: batches in, checkpoints and records out; it can be stopped and resumed at any step.
 
-import json
+What a step draws follows from the seed, the step and the process alone, so that no state of a generator is carried on:
+with model, optimiser and step restored, a resumed run computes what an unbroken one would have.
+"""
+
 import logging
 import math
 import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -27,37 +29,22 @@ from train.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from train.config import Config, OptimConfig
+from train.config import Config
 from train.corpus.cache import Cache
 from train.corpus.sampling import Batch, Sampler
 from train.errors import CheckpointError, ConfigError, TrainingError
-from train.files import replace_file
+from train.run.optimiser import learning_rate, make_optimiser
+from train.run.processes import make_fabric, share_batch_norms
+from train.run.records import Records
+from train.run.targets import TargetSource
 from train.system import PretrainingSystem
-from train.teachers import WindowGrid, load_targets
 
 _log = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
 
-PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 MAY_CHANGE = ("max_steps", "checkpoint_every_s", "val_every", "val_batches", "patience")
 """Entries of ``run`` in which a resumed run may differ from the one it goes on with."""
-
-
-def learning_rate(step: int, cfg: OptimConfig, max_steps: int) -> float:
-    """Rate of step ``step`` (from 0 on): a straight line up to ``lr``, then half a cosine (arXiv:1608.03983, eq. 5)."""
-    if step < cfg.warmup_steps:
-        return cfg.lr * (step + 1) / cfg.warmup_steps
-    progress = min(1.0, (step - cfg.warmup_steps) / max(1, max_steps - cfg.warmup_steps))
-    return cfg.lr * (cfg.final_lr_ratio + (1 - cfg.final_lr_ratio) * (1 + math.cos(math.pi * progress)) / 2)
-
-
-def make_optimiser(model: nn.Module, cfg: OptimConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) that leaves biases and batch norms undecayed."""
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": cfg.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=cfg.lr, betas=cfg.betas)
 
 
 @dataclass(slots=True)
@@ -72,7 +59,7 @@ class Progress:
 
 
 class Trainer:
-    """One run in one folder: ``last.pt``, ``best.pt`` (lowest validation loss), ``metrics.jsonl``."""
+    """One run in one folder: ``last.pt``, ``best.pt`` (lowest validation loss), ``metrics.jsonl``, ``tensorboard/``."""
 
     def __init__(
         self,
@@ -81,22 +68,42 @@ class Trainer:
         out: Path,
         device: Device = "auto",
         show_progress: bool = True,
-        teachers: Path | None = None,
+        targets: TargetSource | None = None,
     ) -> None:
+        """Set up a run from its first step on.
+
+        Args:
+            cfg: All settings.
+            cache: The corpus.
+            out: Folder of the run.
+            device: What to train on.
+            show_progress: Whether to draw a bar on stderr.
+            targets: Of the distilled branch, if the config has one.
+
+        Raises:
+            ConfigError: If the batch cannot be divided between the processes, or the device is missing.
+        """
         self.cfg = cfg
         self.cache = cache
         self.out = out
         self.show_progress = show_progress
-        self.fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[cfg.run.precision])
-        self.targets = self._load_targets(teachers)
-        grid = WindowGrid(cache.clips, cfg.clip_samples, cache.sample_rate) if cfg.distil.teachers else None
-        self.sampler = Sampler(cache, cfg, grid)
+        self.fabric = make_fabric(device, cfg.run.precision)
+        n_parts = self.fabric.world_size * cfg.run.accumulate
+        if cfg.run.batch_size % n_parts or cfg.run.batch_size // n_parts < 2:
+            raise ConfigError(
+                f"run.batch_size={cfg.run.batch_size} cannot be divided among {self.fabric.world_size} processes of "
+                f"run.accumulate={cfg.run.accumulate} parts with 2 clips each: use a multiple of {n_parts}, from "
+                f"{2 * n_parts} on"
+            )
+        self.targets = targets
+        self.sampler = Sampler(cache, cfg, targets.grid if targets else None)
         self.augmenter = Augmenter(cfg.augment, cfg.frontend.sample_rate)
         torch.manual_seed(cfg.run.seed)
         system = PretrainingSystem(cfg)
         if cfg.run.channels_last:
             system = system.to(memory_format=torch.channels_last)
         self.system = system
+        share_batch_norms(system, self.fabric.device)
         optimiser = make_optimiser(system, cfg.optim)
         if cfg.run.compile:
             system.compile()
@@ -115,9 +122,15 @@ class Trainer:
         document = read_checkpoint(path)
         saved = checkpoint_config(document, path)
         allowed = {name: getattr(self.cfg.run, name) for name in MAY_CHANGE}
-        _require_same(replace(saved, run=replace(saved.run, **allowed)), self.cfg, path)
+        difference = self.cfg.difference_from(replace(saved, run=replace(saved.run, **allowed)))
+        if difference:
+            raise CheckpointError(
+                f"{path} was trained with {difference}: resume with the same settings, or start anew in another --out"
+            )
         if document["info"]["corpus_sha256"] != self.cache.sha256:
             raise CheckpointError(f"{path} was trained on another corpus than {self.cache.folder}: pass the same cache")
+        if "optimiser" not in document["training"]:
+            raise CheckpointError(f"{path} holds weights alone: start a new run from it with `python -m train adapt`")
         load_weights(self.system, document["model"], path)
         self.optimiser.load_state_dict(document["training"]["optimiser"])
         self.progress = Progress(**document["training"]["progress"])
@@ -129,53 +142,49 @@ class Trainer:
         Raises:
             TrainingError: If a loss is not finite (the last checkpoint is kept), or a file cannot be written.
         """
-        cfg = self.cfg.run
-        self.out.mkdir(parents=True, exist_ok=True)
-        self._trim_metrics()
-        saved_at, saved_step = time.monotonic(), self.progress.step
+        cfg, progress = self.cfg.run, self.progress
+        main = self.fabric.is_global_zero
+        saved_at, saved_step = time.monotonic(), -1
         bar = tqdm(
             total=cfg.max_steps,
-            initial=self.progress.step,
+            initial=progress.step,
             unit="step",
-            disable=not self.show_progress,
+            disable=not (self.show_progress and main),
             desc="training",
         )
-        with self._signals(), bar, (self.out / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
-            began = time.perf_counter()
-            for step, batch in self._batches(self.progress.step):
+        with self._signals(), bar, Records(self.out, progress.step) if main else nullcontext() as records:
+            for step, batch in self._batches(progress.step):
+                began = time.perf_counter()
                 terms = self._step(step, batch)
-                self.progress.step = step + 1
-                now = time.perf_counter()
-                terms["clips_per_s"] = cfg.batch_size / (now - began)
-                began = now
-                if cfg.val_every and self.progress.step % cfg.val_every == 0:
+                progress.step = step + 1
+                terms["clips_per_s"] = cfg.batch_size / (time.perf_counter() - began)
+                if cfg.val_every and progress.step % cfg.val_every == 0:
                     terms.update(self._validate())
-                metrics.write(json.dumps({"step": self.progress.step, **_rounded(terms)}) + "\n")
-                metrics.flush()
+                if records:
+                    records.write(progress.step, terms)
                 bar.set_postfix(loss=f"{terms['loss']:.3f}", clips_s=f"{terms['clips_per_s']:.0f}", refresh=False)
                 bar.update()
-                done = self._stop or (cfg.patience and self.progress.bad_vals >= cfg.patience)
+                done = self._told_to_stop() or bool(cfg.patience and progress.bad_vals >= cfg.patience)
                 if done or time.monotonic() - saved_at > cfg.checkpoint_every_s:
                     self._save("last.pt")
-                    saved_at, saved_step = time.monotonic(), self.progress.step
+                    saved_at, saved_step = time.monotonic(), progress.step
                 if done:
-                    _log.info("stopped at step %d", self.progress.step)
+                    _log.info("stopped at step %d", progress.step)
                     break
-                began = time.perf_counter() if cfg.val_every and self.progress.step % cfg.val_every == 0 else began
-        if saved_step != self.progress.step or not (self.out / "last.pt").is_file():
+        if saved_step != progress.step:
             self._save("last.pt")
-        return self.progress
+        return progress
 
-    def _load_targets(self, teachers: Path | None) -> list[Tensor]:
-        """Every teacher's (W, P) answers, float32."""
-        names = self.cfg.distil.teachers
-        if names and teachers is None:
-            raise ConfigError(f"distil.teachers={list(names)} need their files: pass their folder with --teachers")
-        return [
-            load_targets(self.cache, teachers / f"{name}.onnx", self.cfg.clip_samples, self.cfg.distil.n_dims)
-            for name in names
-            if teachers is not None
-        ]
+    def _told_to_stop(self) -> bool:
+        """Whether any process got a signal: all of them must leave the loop after the same step."""
+        if self.fabric.world_size == 1:
+            return self._stop
+        return self._over_processes(torch.tensor(float(self._stop), device=self.fabric.device), "sum") > 0
+
+    def _over_processes(self, value: Tensor, how: Literal["mean", "sum"]) -> float:
+        reduced = self.fabric.all_reduce(value.detach(), reduce_op=how)
+        assert isinstance(reduced, Tensor)
+        return float(reduced)
 
     def _losses(self, model: nn.Module, clips: Tensor, rows: Tensor, seed: int) -> dict[str, Tensor]:
         """Augment (N, samples) clips, whose numbers on the teachers' grid are (N,) rows, and compute their losses."""
@@ -183,20 +192,21 @@ class Trainer:
         taught = targets = None
         with torch.no_grad():
             views, labels = self.augmenter.two_views(clips, seed)
-            if self.targets:
+            if self.targets is not None:
                 taught = self.augmenter.some(clips, self.cfg.distil.augmentations, seed + 1)
-                targets = torch.stack([answers[rows] for answers in self.targets]).to(self.fabric.device)
+                targets = self.targets(clips, rows)
         return model(views, labels, taught, targets)
 
     def _batches(self, first: int) -> Iterator[tuple[int, Batch]]:
         """Step and clips, the next step's being read while the present one computes."""
         n_clips, last = self.cfg.run.batch_size, self.cfg.run.max_steps
+        part, n_parts = self.fabric.global_rank, self.fabric.world_size
         with ThreadPoolExecutor(max_workers=1) as pool:
-            pending = pool.submit(self.sampler.batch, first, n_clips)
+            pending = pool.submit(self.sampler.batch, first, n_clips, part, n_parts)
             for step in range(first, last):
                 batch = pending.result()
                 if step + 1 < last:
-                    pending = pool.submit(self.sampler.batch, step + 1, n_clips)
+                    pending = pool.submit(self.sampler.batch, step + 1, n_clips, part, n_parts)
                 yield step, batch
 
     def _step(self, step: int, batch: Batch) -> dict[str, float]:
@@ -207,12 +217,15 @@ class Trainer:
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
-        parts = zip(batch.clips.chunk(cfg.run.accumulate), batch.rows.chunk(cfg.run.accumulate), strict=True)
+        n_parts = cfg.run.accumulate
+        parts = zip(batch.clips.chunk(n_parts), batch.rows.chunk(n_parts), strict=True)
         for number, (clips, rows) in enumerate(parts):
-            losses = self._losses(self.model, clips, rows, step_seed(cfg.run.seed, step, number))
-            self.fabric.backward(losses["loss"] / cfg.run.accumulate)
+            seed = step_seed(cfg.run.seed, step, self.fabric.global_rank * n_parts + number)
+            with self.fabric.no_backward_sync(self.model, enabled=number + 1 < n_parts):
+                losses = self._losses(self.model, clips, rows, seed)
+                self.fabric.backward(losses["loss"] / n_parts)
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) / cfg.run.accumulate
+                sums[name] = sums.get(name, 0.0) + self._over_processes(value, "mean") / n_parts
         if not math.isfinite(sums["loss"]):
             raise TrainingError(
                 f"the loss at step {step + 1} is {sums['loss']}: lower optim.lr={cfg.optim.lr} or use "
@@ -222,7 +235,7 @@ class Trainer:
             self.model, self.optimiser, max_norm=cfg.optim.clip_norm or math.inf, error_if_nonfinite=False
         )
         self.optimiser.step()
-        return {**sums, "grad_norm": float(norm) if norm is not None else 0.0, "lr": rate}
+        return {**sums, "grad_norm": float(norm) if isinstance(norm, Tensor) else 0.0, "lr": rate}
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
@@ -252,6 +265,9 @@ class Trainer:
         return means
 
     def _save(self, name: str) -> None:
+        """Write a checkpoint; every process must call this, the first one writes."""
+        if not self.fabric.is_global_zero:
+            return
         progress = self.progress
         save_checkpoint(
             self.out / name,
@@ -270,19 +286,6 @@ class Trainer:
             },
         )
 
-    def _trim_metrics(self) -> None:
-        """Drop the lines of steps that a resumed run does again."""
-        path = self.out / "metrics.jsonl"
-        if not path.is_file():
-            return
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        kept = [line for line in lines if json.loads(line)["step"] <= self.progress.step]
-
-        def write(aside: Path) -> None:
-            aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-
-        replace_file(path, write)
-
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """SIGTERM and SIGINT end the run after the present step."""
@@ -299,44 +302,6 @@ class Trainer:
                 signal.signal(number, handler)
 
 
-def pretrain(
-    cfg: Config,
-    cache_folder: Path,
-    out: Path,
-    *,
-    resume: bool,
-    device: Device,
-    show_progress: bool,
-    teachers: Path | None = None,
-) -> Progress:
-    """Start or resume a run.
-
-    Raises:
-        TrainingError: If ``out`` holds a run and ``resume`` is not set.
-    """
-    if not resume and (out / "last.pt").exists():
-        raise TrainingError(f"{out} holds a run already: go on with --resume, or choose another --out")
-    trainer = Trainer(cfg, Cache(cache_folder), out, device, show_progress, teachers)
-    if resume and (out / "last.pt").exists():
-        trainer.resume()
-    return trainer.run()
-
-
 def step_seed(seed: int, step: int, part: int) -> int:
     """Seed of the augmentations of one part of one step's batch."""
     return int(np.random.SeedSequence((seed, step, part)).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _require_same(saved: Config, now: Config, path: Path) -> None:
-    before, after = saved.to_dict(), now.to_dict()
-    for section, settings in before.items():
-        for key, value in settings.items():
-            if after[section][key] != value:
-                raise CheckpointError(
-                    f"{path} was trained with {section}.{key}={value!r}, the config says {after[section][key]!r}: "
-                    f"resume with the same settings, or start anew in another --out"
-                )
-
-
-def _rounded(terms: dict[str, float]) -> dict[str, float]:
-    return {name: float(f"{value:.7g}") for name, value in terms.items()}

@@ -1,0 +1,1 @@
+"""A training run: the loop, its optimiser, what it records, and the processes that share it."""

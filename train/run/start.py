@@ -1,0 +1,119 @@
+"""Starting runs: pretraining from nothing, or adapting a trained network to somebody's own audio."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from train.checkpoint import checkpoint_config, load_weights, read_checkpoint
+from train.config import DISTILLED, Config, config_from_dict
+from train.corpus.cache import Cache
+from train.errors import ConfigError, TrainingError
+from train.run.loop import Device, Progress, Trainer
+from train.run.targets import FormerSelf, TeacherAnswers
+from train.system import PretrainingSystem
+
+_log = logging.getLogger(__name__)
+
+ADAPTABLE = ("data", "augment", "optim", "run")
+"""Sections that adapting may set anew; the others belong to the network."""
+
+
+def pretrain(
+    cfg: Config,
+    cache_folder: Path,
+    out: Path,
+    *,
+    resume: bool,
+    device: Device = "auto",
+    show_progress: bool = True,
+    teachers: Path | None = None,
+) -> Progress:
+    """Start or resume a run.
+
+    Raises:
+        TrainingError: If ``out`` holds a run and ``resume`` is not set.
+    """
+    _refuse_to_overwrite(out, resume)
+    cache = Cache(cache_folder)
+    targets = TeacherAnswers(cfg, cache, teachers) if DISTILLED in cfg.model.tasks else None
+    trainer = Trainer(cfg, cache, out, device, show_progress, targets)
+    if resume and (out / "last.pt").exists():
+        trainer.resume()
+    return trainer.run()
+
+
+def adapt(
+    checkpoint: Path,
+    settings: dict[str, Any],
+    cache_folder: Path,
+    out: Path,
+    *,
+    resume: bool,
+    device: Device = "auto",
+    show_progress: bool = True,
+) -> Progress:
+    """Go on from a trained network, heads included, with other audio; the optimiser starts afresh.
+
+    Args:
+        checkpoint: Of a run, or of weights alone.
+        settings: Sections in :data:`ADAPTABLE` as in a TOML file; what they leave out stays as in the checkpoint.
+        cache_folder: The other audio, decoded.
+        out: Folder of the new run.
+        resume: Whether to go on with a run in ``out``.
+        device: What to train on.
+        show_progress: Whether to draw a bar on stderr.
+
+    Raises:
+        CheckpointError: If the checkpoint is missing, damaged, or of another architecture than it says.
+        ConfigError: If ``settings`` touch the network, or are wrong.
+        TrainingError: If ``out`` holds a run and ``resume`` is not set.
+    """
+    _refuse_to_overwrite(out, resume)
+    document = read_checkpoint(checkpoint)
+    cache = Cache(cache_folder)
+    cfg = fit_batch(adapted_config(checkpoint_config(document, checkpoint), settings), cache)
+    targets = None
+    if DISTILLED in cfg.model.tasks:
+        former = PretrainingSystem(cfg)
+        load_weights(former, document["model"], checkpoint)
+        targets = FormerSelf(former)
+    trainer = Trainer(cfg, cache, out, device, show_progress, targets)
+    if resume and (out / "last.pt").exists():
+        trainer.resume()
+    else:
+        load_weights(trainer.system, document["model"], checkpoint)
+    return trainer.run()
+
+
+def adapted_config(trained: Config, settings: dict[str, Any]) -> Config:
+    """The checkpoint's config with other settings for what may be set anew.
+
+    Raises:
+        ConfigError: If a setting is unknown, wrong, or belongs to the network.
+    """
+    merged = trained.to_dict()
+    for section, values in settings.items():
+        if section not in ADAPTABLE:
+            raise ConfigError(f"[{section}] belongs to the network and stays as it is: set only {', '.join(ADAPTABLE)}")
+        if section == "data" and values.get("clip_s", trained.data.clip_s) != trained.data.clip_s:
+            raise ConfigError(
+                f"data.clip_s={values['clip_s']} must stay {trained.data.clip_s}, as the network was trained"
+            )
+        merged[section] = {**merged[section], **values}
+    return config_from_dict(merged)
+
+
+def fit_batch(cfg: Config, cache: Cache) -> Config:
+    """Make the batch no larger than the corpus: a clip that is drawn twice would be its own negative."""
+    size = min(cfg.run.batch_size, len(cache.clips))
+    size -= size % cfg.run.accumulate
+    if size == cfg.run.batch_size or size // cfg.run.accumulate < 2:
+        return cfg
+    _log.warning("only %d clips: run.batch_size is %d instead of %d", len(cache.clips), size, cfg.run.batch_size)
+    return replace(cfg, run=replace(cfg.run, batch_size=size))
+
+
+def _refuse_to_overwrite(out: Path, resume: bool) -> None:
+    if not resume and (out / "last.pt").exists():
+        raise TrainingError(f"{out} holds a run already: go on with --resume, or choose another --out")
