@@ -1,13 +1,74 @@
-# Everything a person runs in a checkout. `make help` lists it.
+# Everything a person runs in a checkout. `make` lists it.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
 PYTHON ?= python3
 DEVICE := .venv-device
 DEV := .venv
 PY := $(DEV)/bin/python
+# Labelled and unlabelled audio that is not part of the repository; what needs it skips or says so where it is absent.
+export EARMARK_SHARED ?= ../shared
+DEBS := libasound2-plugins libportaudio2 pulseaudio pulseaudio-utils
 
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+# --- the device ---------------------------------------------------------------------------------------------------
+
+$(DEVICE)/bin/earmark: pyproject.toml $(shell find device_app -type f -not -name '*.pyc')
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13: name one, make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	test -x $(DEVICE)/bin/python || $(PYTHON) -m venv $(DEVICE)
+	$(DEVICE)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
+	$(DEVICE)/bin/pip install --quiet --disable-pip-version-check .
+	@touch $@
+
+.PHONY: demo
+demo: $(DEVICE)/bin/earmark ## install the device alone, enrol four sounds from five recordings, hear them in a noisy stream
+	@$(DEVICE)/bin/earmark demo
+
+# --- development --------------------------------------------------------------------------------------------------
+
+$(DEV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13: name one, make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	test -x $(PY) || $(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	@touch $@
+
+.PHONY: install
+install: $(DEV)/.installed ## the development environment (PyTorch: several GB)
+
+.PHONY: debs
+debs: ## Debian packages for the tests with a virtual microphone
+	@missing=$$(dpkg-query -W -f='$${Status}\n' $(DEBS) 2>&1 | grep -cv '^install ok installed$$' || true); \
+	if [ "$$missing" = 0 ]; then exit 0; fi; \
+	root=; if [ "$$(id -u)" != 0 ]; then root='sudo -n'; fi; \
+	if command -v apt-get >/dev/null && $$root true 2>/dev/null; then \
+	  $$root apt-get -qq update && DEBIAN_FRONTEND=noninteractive $$root apt-get -qq install -y --no-install-recommends $(DEBS) >/dev/null; \
+	else \
+	  echo "no right to install $(DEBS): the tests with a microphone will be skipped" >&2; \
+	fi
+
+.PHONY: test
+test: $(DEV)/.installed debs ## install what the tests need and run them all
+	$(PY) -m pytest
+
+.PHONY: check
+check: $(DEV)/.installed debs ## format, lint, types, imports, tests
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+	$(PY) -m pytest
+
+.PHONY: bench-stream
+bench-stream: $(DEV)/.installed ## sounds heard and false alarms an hour, over many random choices of sounds
+	$(PY) -m tests.bench.stream
+
+.PHONY: demo-clips
+demo-clips: $(DEV)/.installed ## choose the demo's clips anew from ESC-10
+	$(PY) -m export.demo_clips $(EARMARK_SHARED)/data/fewshot/esc10 device_app/data/demo

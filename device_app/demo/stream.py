@@ -19,7 +19,7 @@ NATIVE_RATE = 48000
 """Hz, at which the stream is written: what a sound card would deliver."""
 _BACKGROUND_DBFS = (-52.0, -40.0)
 """Range in which the background's level wanders."""
-_SNR_DB = (6.0, 24.0)
+_SNR_DB = (10.0, 30.0)
 """How far a sound's loudest tenth of a second lies above the background, from across the flat to in the room."""
 _GAP_S = (2.0, 9.0)
 
@@ -100,9 +100,10 @@ def _background(paths: Sequence[Path], n_samples: int, rng: np.random.Generator)
     """Recordings faded into one another over coloured noise; (n_samples,) waveform and (n_samples,) level in dBFS."""
     fade = SAMPLE_RATE
     mixed = np.zeros(n_samples + 10 * SAMPLE_RATE, np.float32)
+    recordings = [read_audio(path, SAMPLE_RATE) for path in paths]
     position = 0
     while position < n_samples:
-        waveform = read_audio(paths[int(rng.integers(len(paths)))], SAMPLE_RATE)
+        waveform = recordings[int(rng.integers(len(recordings)))]
         waveform = waveform * np.float32(10.0 ** (-level_dbfs(waveform) / 20.0))
         ramp = np.sin(np.linspace(0.0, np.pi / 2.0, fade, dtype=np.float32))
         waveform[:fade] *= ramp

@@ -114,9 +114,10 @@ def background_windows(waveform: FloatArray, clip_samples: int) -> FloatArray:
 
 def coloured_noise(n_samples: int, rng: np.random.Generator) -> FloatArray:
     """(n_samples,) float32 noise of unit power whose density falls as 1/f^a, a drawn from [0, 2]: white to brown."""
-    spectrum = np.fft.rfft(rng.standard_normal(n_samples))
+    n_fft = 1 << (n_samples - 1).bit_length()  # any other length may take a hundred times as long
+    spectrum = np.fft.rfft(rng.standard_normal(n_fft))
     frequency = np.maximum(np.arange(len(spectrum)), 1.0)
-    noise = np.fft.irfft(spectrum * frequency ** (-rng.uniform(0.0, 2.0) / 2.0), n_samples)
+    noise = np.fft.irfft(spectrum * frequency ** (-rng.uniform(0.0, 2.0) / 2.0), n_fft)[:n_samples]
     return (noise / np.sqrt(np.mean(noise**2) + 1e-12)).astype(np.float32)
 
 

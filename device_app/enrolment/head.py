@@ -12,7 +12,7 @@ from device_app.arrays import FloatArray
 from device_app.errors import ProfileError
 from device_app.files import npz, write_aside
 
-_C = 10.0
+_C = 100.0
 """Inverse strength of the L2 penalty."""
 _ALARM_QUANTILE = 0.998
 """Share of left-out negative windows that must stay below a sound's threshold."""
@@ -118,13 +118,15 @@ def _fit(
 ) -> tuple[NDArray[np.float64], float]:
     """Weights (size,) and bias of one sound. Each recording weighs the same, and each side half."""
     from sklearn.linear_model import LogisticRegression  # slow to import, and not needed for listening
+    from threadpoolctl import threadpool_limits
 
     parts = [*own, *others, negatives]
     labels = np.repeat([1] * len(own) + [0] * (len(others) + 1), [len(part) for part in parts])
-    shares = [0.5 / len(own)] * len(own) + [0.25 / len(others)] * len(others) + [0.25 if others else 0.5]
+    shares = [0.5 / len(own)] * len(own) + [0.25 / max(1, len(others))] * len(others) + [0.25 if others else 0.5]
     weight = np.concatenate([np.full(len(part), share / len(part)) for part, share in zip(parts, shares, strict=True)])
     model = LogisticRegression(C=_C, max_iter=200)
-    model.fit(np.concatenate(parts), labels, sample_weight=weight * len(labels))
+    with threadpool_limits(1):  # more threads wait for each other longer than these small products take
+        model.fit(np.concatenate(parts), labels, sample_weight=weight * len(labels))
     return model.coef_[0], float(model.intercept_[0])
 
 
