@@ -12,7 +12,7 @@ of several tasks agree outside the centre tap (parallel) or everywhere (bn), whi
 Shapes: C and D channels in and out, E outputs of a head.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +121,14 @@ def fold(backbone: Backbone) -> FoldedNetwork:
     return FoldedNetwork(
         stem, tuple(shared), tuple(branch(name, task) for task, name in enumerate(names)), tuple(heads)
     )
+
+
+def add_linear_head(network: FoldedNetwork, name: str, base: str, linear: nn.Linear) -> FoldedNetwork:
+    """A network with one more output: a linear map of another head's embedding, folded into one of pooled features."""
+    head = next(head for head in network.heads if head.name == base)
+    weight, bias = _array(linear.weight), _array(linear.bias)
+    added = FoldedHead(name, head.branch, weight @ head.weight, weight @ head.bias + bias)
+    return replace(network, heads=(*network.heads, added))
 
 
 def _fold_block(block: BasicBlock, task: int, name: str) -> FoldedBlock:

@@ -1,11 +1,14 @@
-"""The log-mel front-end as matrix products: the same numbers as :class:`train.frontend.LogMel`, in any ONNX runtime.
+"""The log-mel front-end as convolutions: the same numbers as :class:`train.frontend.LogMel`, in any ONNX runtime.
 
 The transform of a frame is computed as Cooley and Tukey (1965) do, in two steps, with n = P a + b and k = c + Q d:
 
-    X[c + Q d] = sum_b  exp(-2 pi i (c / N + d / P) b)  *  sum_a x[P a + b] exp(-2 pi i a c / Q),     N = P Q
+    X[c + Q d] = sum_b exp(-2 pi i b d / P)  *  sum_a x[P a + b] exp(-2 pi i c (P a + b) / N),     N = P Q
 
-The frame is real, so that c from 0 to Q / 2 is enough. For N = 1024 these are two products with 0.09 million
-multiplications a frame instead of one with 0.66 million.
+The frame is real, so that c from 0 to Q / 2 is enough. The inner sum is a convolution over the rows of the waveform
+laid out in rows of P samples, a column at a time; the outer one mixes the columns, for each c apart. For N = 1024 that
+is 0.08 million multiplications a frame instead of 0.66 million.
+
+Shapes: B clips, T frames, M = n_mels, A rows of a frame, n_c = Q // 2 + 1.
 """
 
 import math
@@ -20,6 +23,9 @@ from train.config import FrontendConfig
 from train.frontend import mel_bank
 
 Array = NDArray[np.float64]
+
+SPECTROGRAM = "frontend.log_mel"
+"""Name of the value that the convolutions start from."""
 
 
 def write_frontend(writer: GraphWriter, waveform: str, cfg: FrontendConfig, clip_samples: int) -> str:
@@ -42,11 +48,17 @@ def write_frontend(writer: GraphWriter, waveform: str, cfg: FrontendConfig, clip
             f"the checkpoint's frontend.channels={cfg.channels!r} has no ONNX graph: "
             "train with frontend.channels='log-mel'"
         )
-    log_mel = _log_mel(writer, _power(writer, _normalised(writer, waveform, cfg), cfg, clip_samples), cfg)
-    n_frames = cfg.n_frames(clip_samples)
-    shape = writer.constant("frontend.mel_shape", np.array([-1, n_frames, 1, cfg.n_mels]))
-    by_frame = writer.node("Reshape", [log_mel, shape], "frontend.by_frame")  # (B, T, 1, M)
-    return writer.node("Transpose", [by_frame], "frontend.log_mel", perm=[0, 2, 3, 1])
+    normalised = _normalised(writer, waveform, cfg)
+    mel = _mel(writer, _power(writer, normalised, cfg, clip_samples), cfg)
+    log = writer.node("Log", [mel], "frontend.log")
+    shifted = writer.node(
+        "Sub", [log, writer.constant("frontend.log_mean", np.float32(cfg.log_mean))], "frontend.shifted"
+    )
+    scaled = writer.node(
+        "Div", [shifted, writer.constant("frontend.log_std", np.float32(cfg.log_std))], "frontend.scaled"
+    )
+    axis = writer.constant("frontend.channel_axis", np.array([1]))
+    return writer.node("Unsqueeze", [scaled, axis], SPECTROGRAM)
 
 
 def _normalised(writer: GraphWriter, waveform: str, cfg: FrontendConfig) -> str:
@@ -61,81 +73,96 @@ def _normalised(writer: GraphWriter, waveform: str, cfg: FrontendConfig) -> str:
 
 
 def _power(writer: GraphWriter, waveform: str, cfg: FrontendConfig, clip_samples: int) -> str:
-    """Power of all bins of all frames, grouped by c: (Q // 2 + 1, B T, P), in which k = c + Q d."""
-    p, q = _factors(cfg.n_fft)
-    n_rows = math.ceil(cfg.win_length / p)  # values of a: the frame is zero beyond its window
-    n_frames = cfg.n_frames(clip_samples)
-    n_c = q // 2 + 1
-    frames = writer.constant("frontend.frame_samples", _frame_samples(cfg, clip_samples, p, n_rows))
-    framed = writer.node("Gather", [waveform, frames], "frontend.framed", axis=1)  # (B, T P, A)
-    window = np.zeros(p * n_rows)
-    window[: cfg.win_length] = torch.hann_window(cfg.win_length, periodic=True, dtype=torch.float64).numpy()
-    tiled = np.tile(window.reshape(n_rows, p).T, (n_frames, 1))  # (T P, A)
-    windowed = writer.node("Mul", [framed, writer.constant("frontend.window", _float(tiled))], "frontend.windowed")
+    """Power of all frames' bins: (B, n_c P, T), c by c, in which the bin is c + Q d."""
+    p, q = _factors(cfg)
+    n_frames, n_c = cfg.n_frames(clip_samples), q // 2 + 1
+    n_rows = math.ceil(cfg.win_length / p)  # A: a frame is zero beyond its window
+    columns = _columns(writer, waveform, cfg, clip_samples, (n_frames - 1) * cfg.hop_length + n_rows * p, p)
 
-    angle = 2 * np.pi / q * np.outer(np.arange(n_rows), np.arange(n_c))  # (A, n_c)
-    step1 = writer.constant("frontend.step1", _float(np.hstack([np.cos(angle), -np.sin(angle)])))
-    partial = writer.node("MatMul", [windowed, step1], "frontend.partial")  # (B, T P, 2 n_c)
-    shape = writer.constant("frontend.partial_shape", np.array([-1, p, 2, n_c]))
-    split = writer.node("Reshape", [partial, shape], "frontend.split")  # (B T, P, 2, n_c)
-    by_c = writer.node("Transpose", [split], "frontend.by_c", perm=[3, 0, 2, 1])  # (n_c, B T, 2, P)
-    shape = writer.constant("frontend.by_c_shape", np.array([n_c, -1, 2 * p]))
-    joined = writer.node("Reshape", [by_c, shape], "frontend.joined")
+    # the window, the transform over a and the turn by c b / N: for each column b its own kernel
+    n = np.arange(n_rows * p).reshape(n_rows, p).T  # (P, A)
+    window = np.zeros(n.size)
+    window[: cfg.win_length] = torch.hann_window(cfg.win_length, periodic=True, dtype=torch.float64).numpy()
+    angle = 2 * np.pi / cfg.n_fft * n[:, None] * np.arange(n_c)[None, :, None]  # (P, n_c, A)
+    step1 = np.stack([np.cos(angle), -np.sin(angle)], axis=2) * window[n][:, None, None]  # (P, n_c, 2, A)
+    partial = writer.node(
+        "Conv",
+        [columns, writer.constant("frontend.step1", _float(step1.reshape(p * n_c * 2, 1, n_rows)))],
+        "frontend.partial",
+        group=p,
+        kernel_shape=[n_rows],
+        strides=[cfg.hop_length // p],
+    )  # (B, P n_c 2, T)
+    by_c = _reshaped(writer, partial, "frontend.by_b", [-1, p, 2 * n_c, n_frames])
+    by_c = writer.node("Transpose", [by_c], "frontend.by_c", perm=[0, 2, 1, 3])  # (B, n_c 2, P, T)
+    by_c = _reshaped(writer, by_c, "frontend.by_c_joined", [-1, 2 * n_c * p, n_frames])
 
     b = np.arange(p)
-    angle = 2 * np.pi * b[None, :, None] * (np.arange(n_c)[:, None, None] / cfg.n_fft + b[None, None, :] / p)
-    cos, sin = np.cos(angle), np.sin(angle)  # (n_c, P of b, P of d)
-    step2 = np.concatenate([np.concatenate([cos, -sin], axis=2), np.concatenate([sin, cos], axis=2)], axis=1)
-    spectrum = writer.node("MatMul", [joined, writer.constant("frontend.step2", _float(step2))], "frontend.spectrum")
-    return writer.node(
-        "Mul", [spectrum, spectrum], "frontend.power"
-    )  # (n_c, B T, 2 P): real and imaginary part squared
+    angle = 2 * np.pi / p * np.outer(b, b)  # (P of d, P of b)
+    cos, sin = np.cos(angle), np.sin(angle)
+    squares = []
+    for part, mix in (("real", [cos, sin]), ("imaginary", [-sin, cos])):
+        step2 = _float(np.tile(np.hstack(mix), (n_c, 1))[:, :, None])  # (n_c P, 2 P, 1)
+        value = writer.node(
+            "Conv",
+            [by_c, writer.constant(f"frontend.step2.{part}", step2)],
+            f"frontend.{part}",
+            group=n_c,
+            kernel_shape=[1],
+        )
+        squares.append(writer.node("Mul", [value, value], f"frontend.{part}.squared"))
+    return writer.node("Add", squares, "frontend.power")
 
 
-def _log_mel(writer: GraphWriter, power: str, cfg: FrontendConfig) -> str:
-    """Standardised logarithm of mel power: (B T, M)."""
-    p, q = _factors(cfg.n_fft)
+def _columns(writer: GraphWriter, waveform: str, cfg: FrontendConfig, clip_samples: int, length: int, p: int) -> str:
+    """At least ``length`` samples in columns: (B, samples) to (B, P, samples / P), sample P i + b at [b, i]."""
+    n_samples = clip_samples
+    if cfg.centred:
+        half = cfg.win_length // 2
+        ends = writer.constant("frontend.reflected_samples", np.array([0, half, 0, half]))
+        waveform = writer.node("Pad", [waveform, ends], "frontend.reflected", mode="reflect")
+        n_samples += 2 * half
+    length = max(length, n_samples // p * p)
+    if length != n_samples:
+        ends = writer.constant("frontend.fitted_samples", np.array([0, 0, 0, length - n_samples]))
+        waveform = writer.node("Pad", [waveform, ends], "frontend.fitted")  # a negative number cuts
+    rows = _reshaped(writer, waveform, "frontend.rows", [-1, length // p, p])
+    return writer.node("Transpose", [rows], "frontend.columns", perm=[0, 2, 1])
+
+
+def _mel(writer: GraphWriter, power: str, cfg: FrontendConfig) -> str:
+    """Mel power (B, M, T), cut off at the floor."""
+    p, q = _factors(cfg)
     bank = mel_bank(cfg).double().numpy()  # (M, K)
-    weights = np.zeros((q // 2 + 1, p, cfg.n_mels))
+    weights = np.zeros((cfg.n_mels, q // 2 + 1, p))
     seen = set()
     for c in range(q // 2 + 1):
         for d in range(p):
-            k = c + q * d
-            k = min(k, cfg.n_fft - k)
+            k = min(c + q * d, cfg.n_fft - c - q * d)
             if k not in seen:  # the bins of c = 0 and c = Q / 2 come twice
-                weights[c, d] = bank[:, k]
+                weights[:, c, d] = bank[:, k]
                 seen.add(k)
-    weights = np.concatenate([weights, weights], axis=1)  # (n_c, 2 P, M)
-    parts = writer.node("MatMul", [power, writer.constant("frontend.mel_bank", _float(weights))], "frontend.mel_parts")
-    axis = writer.constant("frontend.first_axis", np.array([0]))
-    mel = writer.node("ReduceSum", [parts, axis], "frontend.mel", keepdims=0)  # (B T, M)
-    floored = writer.node(
+    kernel = writer.constant("frontend.mel_bank", _float(weights.reshape(cfg.n_mels, -1, 1)))
+    mel = writer.node("Conv", [power, kernel], "frontend.mel", kernel_shape=[1])
+    return writer.node(
         "Max", [mel, writer.constant("frontend.log_floor", np.float32(cfg.log_floor))], "frontend.audible"
     )
-    log = writer.node("Log", [floored], "frontend.log")
-    shifted = writer.node(
-        "Sub", [log, writer.constant("frontend.log_mean", np.float32(cfg.log_mean))], "frontend.shifted"
-    )
-    return writer.node(
-        "Div", [shifted, writer.constant("frontend.log_std", np.float32(cfg.log_std))], "frontend.scaled"
-    )
 
 
-def _factors(n_fft: int) -> tuple[int, int]:
-    """P and Q = n_fft / P, as near each other as can be."""
-    p = max(divisor for divisor in range(1, math.isqrt(n_fft) + 1) if n_fft % divisor == 0)
-    return p, n_fft // p
+def _factors(cfg: FrontendConfig) -> tuple[int, int]:
+    """P, which must divide the hop so that frames start in column 0, and Q = n_fft / P: the cheapest of them."""
+
+    def cost(p: int) -> int:
+        n_c = cfg.n_fft // p // 2 + 1
+        return 2 * n_c * cfg.win_length + n_c * (2 * p) ** 2
+
+    common = math.gcd(cfg.n_fft, cfg.hop_length)
+    p = min((divisor for divisor in range(1, common + 1) if common % divisor == 0), key=cost)
+    return p, cfg.n_fft // p
 
 
-def _frame_samples(cfg: FrontendConfig, clip_samples: int, p: int, n_rows: int) -> NDArray[np.int64]:
-    """Which sample of the clip is sample P a + b of frame t: (T P, A); beyond the window any will do."""
-    first = np.arange(cfg.n_frames(clip_samples)) * cfg.hop_length  # (T,)
-    within = np.minimum(np.arange(p)[:, None] + p * np.arange(n_rows)[None, :], cfg.win_length - 1)  # (P, A)
-    samples = first[:, None, None] + within[None]
-    if cfg.centred:
-        samples = np.abs(samples - cfg.win_length // 2)  # reflected at the start
-        samples = np.minimum(samples, 2 * (clip_samples - 1) - samples)  # and at the end
-    return samples.reshape(-1, n_rows)
+def _reshaped(writer: GraphWriter, x: str, name: str, shape: list[int]) -> str:
+    return writer.node("Reshape", [x, writer.constant(f"{name}.shape", np.array(shape))], name)
 
 
 def _float(values: Array) -> NDArray[np.float32]:

@@ -3,8 +3,7 @@
 import datetime
 import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -22,16 +21,16 @@ from device_app.model_file import (
     OutputMetadata,
     with_metadata,
 )
-from export.errors import ExportError
-from export.folding import FoldedNetwork, fold
+from export.checkpoint_network import DESCRIPTIONS, choose_heads, read_network
+from export.folding import FoldedNetwork
 from export.golden_clip import golden_clip
 from export.graph_writer import subgraph
 from export.network_graph import NetworkWriter, Quantisation
 from export.quantisation import choose_scales
 from export.runtime import BATCH, embed, open_session
 from train.augment.chain import AUGMENTATIONS
-from train.checkpoint import CheckpointInfo, load_backbone
-from train.config import INVARIANT, SENSITIVE, Config
+from train.checkpoint import CheckpointInfo
+from train.config import Config
 from train.corpus.cache import Cache
 from train.corpus.sampling import Sampler
 
@@ -45,16 +44,12 @@ N_MEAN = 2048
 """Windows that the embeddings' mean is taken over, others than the bank's."""
 N_CALIBRATION = 512
 """Windows that the scales of activations are chosen on."""
-_DRAWS = {"calibration": 10**9, "mean": 2 * 10**9, "bank": 3 * 10**9}
+DRAWS = {"calibration": 10**9, "mean": 2 * 10**9, "bank": 3 * 10**9}
 """Steps of the sampler that no training reaches: what to draw for."""
-_FLOAT_CONVS = frozenset({"stem"})
+_FLOAT_CONVS: frozenset[str] = frozenset()
 """Convolutions of an int8 model that stay float."""
-_FLOAT_ACTIVATIONS = frozenset({"spectrogram"})
+_FLOAT_ACTIVATIONS: frozenset[str] = frozenset()
 
-DESCRIPTIONS = {
-    INVARIANT: "what a sound is, whatever its level, pitch, tempo, noise and place in the clip (contrastive)",
-    SENSITIVE: "how a sound is made: sensitive to pitch, tempo, fades, noise (augmentation prediction)",
-}
 LICENCE = "Apache-2.0"
 DATA_LICENCE = (
     "pretrained on unlabelled audio under copyleft and attribution licences (GPL-2.0, GPL-3.0, CC BY-SA, GFDL, CC BY), "
@@ -79,11 +74,11 @@ def draw_windows(cache: Cache, config: Config) -> Windows:
     """
     sampler = Sampler(cache, config)
     sizes = {"calibration": N_CALIBRATION, "mean": N_MEAN, "bank": N_BANK}
-    return Windows(**{name: sampler.batch(_DRAWS[name], n).clips.numpy() for name, n in sizes.items()})
+    return Windows(**{name: sampler.batch(DRAWS[name], n).clips.numpy() for name, n in sizes.items()})
 
 
 def export_model(
-    checkpoint: Path, out: Path, *, corpus: Path, precision: Precision = "int8", heads: Sequence[str] | None = None
+    checkpoint: Path, out: Path, *, corpus: Path, precision: Precision = "int8", heads: list[str] | None = None
 ) -> Embedder:
     """Write a model file and open it as the device does.
 
@@ -100,8 +95,8 @@ def export_model(
         CorpusError: If the corpus is missing or of another sample rate.
         ModelFileError: If the file does not do on this machine what it should.
     """
-    backbone, config, info = load_backbone(checkpoint)
-    network = choose_heads(fold(backbone), heads)
+    trained = read_network(checkpoint)
+    network, config, info = choose_heads(trained.network, heads), trained.config, trained.info
     cache = Cache(corpus)
     if cache.sha256 != info.corpus_sha256:
         _log.warning(
@@ -116,25 +111,6 @@ def export_model(
     embedder = load_embedder(out)
     _log.info("wrote %s: model %s, %.1f MB", out, embedder.metadata.model_id, len(content) / 1e6)
     return embedder
-
-
-def choose_heads(network: FoldedNetwork, heads: Sequence[str] | None) -> FoldedNetwork:
-    """Leave out what the chosen heads do not need.
-
-    Raises:
-        ExportError: If there is no such head.
-    """
-    if heads is None:
-        return network
-    known = [head.name for head in network.heads]
-    unknown = [name for name in heads if name not in known]
-    if unknown or not heads:
-        raise ExportError(
-            f"the checkpoint has no head {', '.join(unknown) or '(none named)'}: choose of {', '.join(known)}"
-        )
-    chosen = tuple(head for head in network.heads if head.name in heads)
-    branches = tuple(b for b in network.branches if b.name in {head.branch for head in chosen})
-    return replace(network, heads=chosen, branches=branches)
 
 
 def calibrate(network: FoldedNetwork, config: Config, clips: FloatArray) -> Quantisation:
@@ -152,6 +128,7 @@ def calibrate(network: FoldedNetwork, config: Config, clips: FloatArray) -> Quan
     session = open_session(subgraph(model, values).SerializeToString())
     batches = [clips[start : start + BATCH] for start in range(0, len(clips), BATCH)]
     scales = choose_scales(lambda batch: session.run(values, {"waveform": batch}), names, batches)
+    scales["stem.same"] = scales["stem"]
     return Quantisation(activations=scales, float_convs=_FLOAT_CONVS)
 
 

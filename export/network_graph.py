@@ -19,8 +19,6 @@ from export.graph_writer import GraphWriter
 from export.quantisation import ActivationScale, quantise_kernel
 from train.config import FrontendConfig
 
-SPECTROGRAM = "frontend.log_mel"
-"""Name of the value that the convolutions start from."""
 _LEAST_LENGTH = 1e-6
 """An embedding's length is taken to be at least this when it is brought to 1."""
 
@@ -50,6 +48,7 @@ class NetworkWriter:
     activations: dict[str, str] = field(default_factory=dict)
     """What a quantised network rounds: for each activation the value in the graph, filled in while writing."""
     _writer: GraphWriter = field(default_factory=GraphWriter)
+    _shortcuts: dict[tuple[str, str], str] = field(default_factory=dict)
     _largest: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def write(
@@ -68,10 +67,7 @@ class NetworkWriter:
         """
         self._find_largest()
         x = write_frontend(self._writer, "waveform", cfg, clip_samples)
-        x = self._rounded(x, "spectrogram")
-        x = self._conv(x, self.network.stem, "stem", relu=True, rounded=False)
-        x = self._writer.node("MaxPool", [x], "stem.pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-        x = self._rounded(x, "stem")
+        x = self._stem(x)
         for block in self.network.shared:
             x = self._block(x, block, block.name)
         pooled = {branch.name: self._branch(x, branch) for branch in self.network.branches}
@@ -96,6 +92,32 @@ class NetworkWriter:
             convs += [(f"{name}.conv1", block.conv1), (f"{name}.conv2", block.conv2)]
             convs += [(f"{name}.downsample", block.downsample)] if block.downsample else []
         return convs
+
+    def _stem(self, x: str) -> str:
+        """(B, 1, M, T) to (B, C, M / 4, T / 4), in float: with one channel, bytes are slower.
+
+        The bias is added behind the pooling, where there is a quarter of the values: the largest of some sums with the
+        same bias is the largest value plus that bias. It also keeps onnxruntime from pooling bytes, which is slow.
+        """
+        stem = self.network.stem
+        x = self._writer.node(
+            "Conv",
+            [x, self._float("stem.weight", stem.weight)],
+            "stem.conv",
+            kernel_shape=list(stem.kernel.shape[2:]),
+            strides=[stem.stride] * 2,
+            pads=[stem.padding] * 4,
+        )
+        x = self._writer.node("MaxPool", [x], "stem.pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+        x = self._writer.node("Add", [x, self._float("stem.bias", stem.bias[:, None, None])], "stem.shifted")
+        x = self._rounded(x, "stem", relu=True)
+        if self.quantisation is None or "stem" not in self.quantisation.activations:
+            return x
+        # A convolution that changes nothing, not even the bytes, but whose output has onnxruntime's layout for
+        # integers: without it every sum with a shortcut is turned there and back (a fifth of the time).
+        n = len(stem.bias)
+        one = FoldedConv("stem.same", np.eye(n)[:, :, None, None], np.ones(n), np.zeros(n), 1, 0)
+        return self._conv(x, one, "stem.same", relu=True)
 
     def _branch(self, x: str, branch: FoldedBranch) -> str:
         """(B, C, F, T) to pooled features (B, D)."""
@@ -128,24 +150,23 @@ class NetworkWriter:
         y = self._conv(x, block.conv1, f"{name}.conv1", relu=True)
         y = self._conv(y, block.conv2, f"{name}.conv2", relu=False)
         total = self._writer.node("Add", [y, self._shortcut(x, block, name)], f"{name}.sum")
-        return self._rounded(self._writer.node("Relu", [total], f"{name}.relu"), name)
+        return self._rounded(total, name, relu=True)
 
     def _shortcut(self, x: str, block: FoldedBlock, name: str) -> str:
         """(B, C, F, T) to (B, D, F / stride, T / stride)."""
         if block.downsample is not None:
             return self._conv(x, block.downsample, f"{name}.downsample", relu=False)
-        if block.stride != 1:
-            # Of the block's input alone: heads whose input is the same find it computed.
+        if block.stride == 1 and not block.n_new:
+            return x
+        if (x, block.name) not in self._shortcuts:  # branches that start from the same x have it in common
             size = [block.stride, block.stride]
-            x = self._writer.node(
+            pooled = self._writer.node(
                 "AveragePool", [x], f"{name}.pool", kernel_shape=size, strides=size, ceil_mode=1, count_include_pad=0
             )
-        if block.n_new:
-            ends = self._writer.constant(f"new_channels.{block.n_new}", np.array([0, 0, 0, 0, 0, block.n_new, 0, 0]))
-            x = self._writer.node("Pad", [x, ends], f"{name}.widened")
-        return self._rounded(x, f"{name}.shortcut") if block.stride != 1 or block.n_new else x
+            self._shortcuts[x, block.name] = self._rounded(pooled, f"{name}.shortcut", n_new=block.n_new)
+        return self._shortcuts[x, block.name]
 
-    def _conv(self, x: str, conv: FoldedConv, name: str, *, relu: bool, rounded: bool = True) -> str:
+    def _conv(self, x: str, conv: FoldedConv, name: str, *, relu: bool) -> str:
         weight, bias = self._weights(x, conv, name)
         y = self._writer.node(
             "Conv",
@@ -155,9 +176,7 @@ class NetworkWriter:
             strides=[conv.stride, conv.stride],
             pads=[conv.padding] * 4,
         )
-        if relu:
-            y = self._writer.node("Relu", [y], f"{name}.relu")
-        return self._rounded(y, name) if rounded else y
+        return self._rounded(y, name, relu=relu)
 
     def _weights(self, x: str, conv: FoldedConv, name: str) -> tuple[str, str]:
         """Weight and bias of a convolution of the value x."""
@@ -165,7 +184,8 @@ class NetworkWriter:
         source = x.removesuffix(".dequantised")
         if scales is None or scales.keeps_float(name) or source not in scales.activations:
             return self._float(f"{name}.weight", conv.weight), self._float(f"{name}.bias", conv.bias)
-        largest = self._largest[conv.name if self.share_weights else name]
+        key = conv.name if self.share_weights else name
+        largest = self._largest.get(key, np.abs(conv.kernel).max(axis=(1, 2, 3)))
         steps, kernel_scale = quantise_kernel(conv.kernel, largest)
         # A negative gain is moved into the weights: a scale must be positive.
         sign = np.where(conv.gain < 0, -1, 1).astype(np.int8)
@@ -183,16 +203,33 @@ class NetworkWriter:
         zeros = self._writer.constant(f"{name}.zero_point", zero)
         return self._writer.node("DequantizeLinear", [steps, scales, zeros], name, axis=0)
 
-    def _rounded(self, x: str, name: str) -> str:
-        """The value x, rounded to 8 bits where the quantisation says so."""
+    def _rounded(self, x: str, name: str, *, relu: bool = False, n_new: int = 0) -> str:
+        """The value x, cut off at zero if asked for, rounded to 8 bits where the quantisation says so.
+
+        Args:
+            x: (B, C, ...).
+            name: Of the activation.
+            relu: Whether to cut off negative values.
+            n_new: Channels of zeros that are added.
+        """
+        chosen = None if self.quantisation is None else self.quantisation.activations.get(name)
+        if relu and (chosen is None or chosen.zero_point != 0):  # bytes from 0 on are cut off as they are
+            x = self._writer.node("Relu", [x], f"{name}.relu")
         self.activations[name] = x
-        if self.quantisation is None or name not in self.quantisation.activations:
-            return x
-        chosen = self.quantisation.activations[name]
+        if chosen is None:
+            return self._widened(x, n_new, f"{name}.widened")
         scale = self._writer.constant(f"{name}.scale", np.float32(chosen.scale))
         zero_point = self._writer.constant(f"{name}.zero_point", np.uint8(chosen.zero_point))
         steps = self._writer.node("QuantizeLinear", [x, scale, zero_point], f"{name}.quantised")
+        steps = self._widened(steps, n_new, f"{name}.widened", zero_point)  # in bytes: so it is no float island
         return self._writer.node("DequantizeLinear", [steps, scale, zero_point], f"{name}.dequantised")
+
+    def _widened(self, x: str, n_new: int, name: str, *zero: str) -> str:
+        """(B, C, F, T) to (B, C + n_new, F, T)."""
+        if not n_new:
+            return x
+        ends = self._writer.constant(f"new_channels.{n_new}", np.array([0, 0, 0, 0, 0, n_new, 0, 0]))
+        return self._writer.node("Pad", [x, ends, *zero], name)
 
     def _float(self, name: str, values: NDArray[np.float64]) -> str:
         return self._writer.constant(name, values.astype(np.float32))

@@ -1,0 +1,78 @@
+"""Everything that a checkpoint has to say at inference: the backbone's branches and the linear heads on top of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from export.errors import ExportError
+from export.folding import FoldedNetwork, add_linear_head, fold
+from train.backbone import Backbone
+from train.checkpoint import CheckpointInfo, load_backbone, read_checkpoint
+from train.config import DISTILLED, INVARIANT, SENSITIVE, Config
+
+_STUDENTS = {"mn04": "events", "speech-embedding": "words", "ge2e": "voice"}
+"""For each teacher the name of the head that answers as it does."""
+
+DESCRIPTIONS = {
+    INVARIANT: "what a sound is, whatever its level, pitch, tempo, noise and place in the clip (contrastive learning)",
+    SENSITIVE: "how a sound is made: sensitive to pitch, tempo, fades and noise (prediction of augmentations)",
+    DISTILLED: "what published networks hear in a sound (the layer that their answers are predicted from)",
+    "events": "sound events: predicts the answers of EfficientAT mn04",
+    "words": "what is said, whoever says it: predicts the answers of Google's speech_embedding",
+    "voice": "who speaks, whatever is said: predicts the answers of Resemblyzer's GE2E",
+}
+"""What each head is for, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedNetwork:
+    """A checkpoint, ready to be written as a graph and to be compared with it."""
+
+    network: FoldedNetwork
+    backbone: Backbone
+    linear_heads: dict[str, torch.nn.Linear]
+    """Heads on the embedding of the branch that learns from teachers."""
+    config: Config
+    info: CheckpointInfo
+
+
+def read_network(checkpoint: Path) -> TrainedNetwork:
+    """Read a checkpoint and fold it.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or does not fit its own config.
+    """
+    backbone, config, info = load_backbone(checkpoint)
+    network = fold(backbone)
+    linear_heads: dict[str, torch.nn.Linear] = {}
+    if DISTILLED in config.model.tasks:
+        state = read_checkpoint(checkpoint)["model"]
+        for i, teacher in enumerate(config.distil.teachers):
+            weight, bias = state[f"students.{i}.weight"], state[f"students.{i}.bias"]
+            linear = torch.nn.Linear(weight.shape[1], weight.shape[0])
+            linear.load_state_dict({"weight": weight, "bias": bias})
+            name = _STUDENTS.get(Path(teacher).stem, Path(teacher).stem)
+            linear_heads[name] = linear
+            network = add_linear_head(network, name, DISTILLED, linear)
+    return TrainedNetwork(network, backbone, linear_heads, config, info)
+
+
+def choose_heads(network: FoldedNetwork, heads: list[str] | None) -> FoldedNetwork:
+    """Leave out what the chosen heads do not need; None keeps all.
+
+    Raises:
+        ExportError: If there is no such head.
+    """
+    if heads is None:
+        return network
+    known = [head.name for head in network.heads]
+    unknown = [name for name in heads if name not in known]
+    if unknown or not heads:
+        raise ExportError(
+            f"the checkpoint has no head {', '.join(unknown) or '(none named)'}: choose of {', '.join(known)}"
+        )
+    chosen = tuple(head for head in network.heads if head.name in heads)
+    needed = {head.branch for head in chosen}
+    branches = tuple(branch for branch in network.branches if branch.name in needed)
+    return FoldedNetwork(network.stem, network.shared, branches, chosen)
