@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,12 @@ DEFAULT_ADAPTATION = {
     "run": {"max_steps": 1000, "val_every": 100, "checkpoint_every_s": 60.0},
 }
 """The settings of ``configs/adapt.toml``."""
+
+
+def _report(result: dict[str, object]) -> None:
+    """Print a run's result, once if several processes share it."""
+    if os.environ.get("RANK", "0") == "0":
+        print(json.dumps(result), flush=True)
 
 
 def _cache(args: argparse.Namespace) -> int:
@@ -41,7 +48,7 @@ def _pretrain(args: argparse.Namespace) -> int:
         show_progress=not args.quiet,
         teachers=args.teachers,
     )
-    print(json.dumps({"step": progress.step, "val_loss": progress.last_val}))
+    _report({"step": progress.step, "val_loss": progress.last_val})
     return 0
 
 
@@ -55,7 +62,8 @@ def _adapt(args: argparse.Namespace) -> int:
     keep_freed_memory()
     trained = checkpoint_config(read_checkpoint(args.checkpoint), args.checkpoint)
     cache = args.cache or args.out / "cache"
-    build_cache(args.audio, cache, trained.frontend.sample_rate, progress=not args.quiet)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:  # several processes take one that is there: they would collide
+        build_cache(args.audio, cache, trained.frontend.sample_rate, progress=not args.quiet)
     progress = adapt(
         args.checkpoint,
         read_toml(args.config) if args.config else DEFAULT_ADAPTATION,
@@ -65,7 +73,7 @@ def _adapt(args: argparse.Namespace) -> int:
         device=args.device,
         show_progress=not args.quiet,
     )
-    print(json.dumps({"step": progress.step, "val_loss": progress.last_val, "checkpoint": str(args.out / "last.pt")}))
+    _report({"step": progress.step, "val_loss": progress.last_val, "checkpoint": str(args.out / "last.pt")})
     return 0
 
 

@@ -1,5 +1,6 @@
 """Saving and loading runs: a ``torch.save`` of tensors and plain values, read with ``weights_only=True``."""
 
+import hashlib
 import logging
 import pickle
 import subprocess
@@ -58,6 +59,7 @@ def save_checkpoint(
         "model": model,
         "training": training,
     }
+    document["sha256"] = _digest(document)
     replace_file(path, lambda aside: torch.save(document, aside))
 
 
@@ -72,12 +74,39 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         document = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as err:
+        cause = next(iter(str(err).splitlines()), type(err).__name__)
         raise CheckpointError(
-            f"{path} is damaged or no checkpoint ({str(err).splitlines()[0]}): take an earlier one, or train again"
+            f"{path} is damaged or no checkpoint ({cause}): take an earlier one, or train again"
         ) from err
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of this version ({FORMAT}): train again, or use its version")
+    if "sha256" in document and document["sha256"] != _digest(document):
+        raise CheckpointError(f"{path} is damaged (its checksum differs): take an earlier one, or train again")
     return document
+
+
+def _digest(value: Any) -> str:
+    """SHA-256 of a document's values in order, its own checksum left out."""
+    digest = hashlib.sha256()
+
+    def feed(part: Any) -> None:
+        if isinstance(part, dict):
+            for key, entry in part.items():
+                if key != "sha256":
+                    digest.update(repr(key).encode())
+                    feed(entry)
+        elif isinstance(part, list | tuple):
+            for entry in part:
+                feed(entry)
+        elif isinstance(part, Tensor):
+            flat = part.detach().cpu().contiguous().reshape(-1)
+            digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
+            digest.update(flat.view(torch.uint8).numpy())
+        else:
+            digest.update(repr(part).encode())
+
+    feed(value)
+    return digest.hexdigest()
 
 
 def compact_checkpoint(path: Path, out: Path) -> int:
@@ -91,7 +120,9 @@ def compact_checkpoint(path: Path, out: Path) -> int:
     """
     document = read_checkpoint(path)
     model = {name: value.half() if value.is_floating_point() else value for name, value in document["model"].items()}
-    replace_file(out, lambda aside: torch.save({**document, "model": model, "training": {}}, aside))
+    compact = {**document, "model": model, "training": {}}
+    compact["sha256"] = _digest(compact)
+    replace_file(out, lambda aside: torch.save(compact, aside))
     return out.stat().st_size
 
 

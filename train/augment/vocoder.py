@@ -15,7 +15,7 @@ from torch import Tensor
 
 N_FFT = 768
 HOP = 256
-ONSET_RATIO = 4.0
+ONSET_RATIO = 1.5
 """A frame with this many times the energy of the one a hop before starts with its own phases: attacks stay sharp."""
 
 

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from train.corpus.decode import Int16Array, UnusableAudioError, find_audio, read_clip
+from train.corpus.decode import Int16Array, UnusableAudioError, read_clip
+from train.corpus.layouts import training_files
 from train.errors import CorpusError
 from train.files import replace_file
 
@@ -158,7 +159,7 @@ def _sources(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     """Name in the index and path of every audio file."""
     names = [folder.resolve().name for folder in folders]
     for folder, name in zip(folders, names, strict=True):
-        for path in find_audio(folder):
+        for path in training_files(folder):
             relative = path.relative_to(folder).as_posix()
             if "/" not in relative or len(folders) > 1:
                 relative = f"{name}/{relative}"

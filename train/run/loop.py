@@ -120,6 +120,8 @@ class Trainer:
         """
         path = self.out / "last.pt"
         document = read_checkpoint(path)
+        if "optimiser" not in document["training"]:
+            raise CheckpointError(f"{path} holds weights alone: start a new run from it with `python -m train adapt`")
         saved = checkpoint_config(document, path)
         allowed = {name: getattr(self.cfg.run, name) for name in MAY_CHANGE}
         difference = self.cfg.difference_from(replace(saved, run=replace(saved.run, **allowed)))
@@ -129,8 +131,6 @@ class Trainer:
             )
         if document["info"]["corpus_sha256"] != self.cache.sha256:
             raise CheckpointError(f"{path} was trained on another corpus than {self.cache.folder}: pass the same cache")
-        if "optimiser" not in document["training"]:
-            raise CheckpointError(f"{path} holds weights alone: start a new run from it with `python -m train adapt`")
         load_weights(self.system, document["model"], path)
         self.optimiser.load_state_dict(document["training"]["optimiser"])
         self.progress = Progress(**document["training"]["progress"])

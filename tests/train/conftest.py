@@ -1,0 +1,46 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from tests.train.tiny import RATE
+from train.corpus.cache import Cache, build_cache
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 24 short recordings in three domains: tones, noises and clicks, between 0.1 and 0.9 s."""
+    folder = tmp_path_factory.mktemp("audio")
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        n = int(rng.integers(1600, 14400))
+        t = np.arange(n) / RATE
+        kind = ("tones", "noises", "clicks")[i % 3]
+        if kind == "tones":
+            x = np.sin(2 * np.pi * rng.uniform(200, 3000) * t)
+        elif kind == "noises":
+            x = rng.standard_normal(n) * 0.2
+        else:
+            x = np.where(np.arange(n) % 800 < 20, 1.0, 0.0) * rng.uniform(0.2, 1)
+        (folder / kind).mkdir(exist_ok=True)
+        soundfile.write(folder / kind / f"{i:02d}.wav", 0.5 * x, RATE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    return build_cache([audio], tmp_path_factory.mktemp("cache"), RATE, progress=False)
