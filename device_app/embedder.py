@@ -1,5 +1,6 @@
 """Waveforms to embeddings with the shipped network, or another one of ours."""
 
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -16,13 +17,25 @@ _BATCH = 32
 class Embedder:
     """The network behind one call. It keeps no state between calls."""
 
-    def __init__(self, model_file: ModelFile) -> None:
-        self._session = model_file.session
+    def __init__(self, model_file: ModelFile, heads: Sequence[str] | None = None) -> None:
+        """Load the network, or as much of it as some heads need.
+
+        Raises:
+            ModelFileError: If the model has no such head.
+        """
         self.path = model_file.path
         self.metadata: ModelMetadata = model_file.metadata
         self.golden = model_file.golden
         self._bank = model_file.bank
-        self.heads = tuple(output.name for output in self.metadata.outputs)
+        known = [output.name for output in self.metadata.outputs]
+        chosen = known if heads is None else list(heads)
+        unknown = set(chosen) - set(known) or ({""} if not chosen else set())
+        if unknown:
+            raise ModelFileError(f"{self.path} has no head '{min(unknown)}': choose of {', '.join(known)}")
+        self.outputs = tuple(output for output in self.metadata.outputs if output.name in chosen)
+        """Heads that are computed, in the order of the file."""
+        self.heads = tuple(output.name for output in self.outputs)
+        self._session = model_file.open_session(self.heads)
         missing = set(self.heads) - {output.name for output in self._session.get_outputs()}
         if missing:
             raise ModelFileError(
@@ -31,8 +44,8 @@ class Embedder:
 
     @property
     def size(self) -> int:
-        """Width of the embedding: all heads side by side."""
-        return sum(output.size for output in self.metadata.outputs)
+        """Width of the embedding: the heads side by side."""
+        return sum(output.size for output in self.outputs)
 
     def embed_heads(self, windows: FloatArray) -> dict[str, FloatArray]:
         """Embed windows, each head on its own.
@@ -53,7 +66,7 @@ class Embedder:
             output.name: np.concatenate([part[i] for part in parts])
             if parts
             else np.zeros((0, output.size), np.float32)
-            for i, output in enumerate(self.metadata.outputs)
+            for i, output in enumerate(self.outputs)
         }
 
     def embed(self, windows: FloatArray) -> FloatArray:
@@ -75,13 +88,17 @@ class Embedder:
         return max(float(np.abs(heads[name][0] - self.golden.embeddings[name]).max()) for name in self.heads)
 
 
-def load_embedder(path: Path | None = None) -> Embedder:
+def load_embedder(path: Path | None = None, heads: Sequence[str] | None = None) -> Embedder:
     """Open a model file; without a path, the one that is shipped with the package.
+
+    Args:
+        path: Of the file.
+        heads: What to compute, and to pay for; None for all.
 
     Raises:
         ModelFileError: If the file is missing, damaged or not one of ours.
     """
     if path is not None:
-        return Embedder(read_model_file(path))
+        return Embedder(read_model_file(path), heads)
     with as_file(files("device_app") / "data" / "model.onnx") as shipped:
-        return Embedder(read_model_file(shipped))
+        return Embedder(read_model_file(shipped), heads)

@@ -21,6 +21,7 @@ import base64
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ import numpy as np
 
 from device_app.arrays import FloatArray, Int8Array, Int16Array
 from device_app.errors import ModelFileError
+from device_app.onnx_bytes import keep_outputs, read_metadata, write_metadata
 
 _log = logging.getLogger(__name__)
 
@@ -234,7 +236,7 @@ def with_metadata(graph: bytes, metadata: ModelMetadata, golden: GoldenVectors, 
         "sample_rate": str(metadata.sample_rate),
         "clip_samples": str(metadata.clip_samples),
     }
-    return graph + _metadata_props(entries)
+    return graph + write_metadata(entries)
 
 
 _ENTRIES = ("earmark", "earmark_golden", "earmark_bank")
@@ -242,24 +244,6 @@ _ENTRIES = ("earmark", "earmark_golden", "earmark_bank")
 
 def _entries_sha256(entries: dict[str, str]) -> str:
     return hashlib.sha256("".join(entries[name] for name in _ENTRIES).encode()).hexdigest()
-
-
-def _metadata_props(entries: dict[str, str]) -> bytes:
-    """``ModelProto.metadata_props`` (field 14, messages of key = 1 and value = 2) in the protocol buffers' encoding."""
-    props = b""
-    for name in sorted(entries):
-        entry = _field(1, name.encode()) + _field(2, entries[name].encode())
-        props += _field(14, entry)
-    return props
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A length-delimited field: tag, length in groups of 7 bits, content."""
-    length, size = b"", len(content)
-    while size > 0x7F:
-        length += bytes([size & 0x7F | 0x80])
-        size >>= 7
-    return bytes([number << 3 | 2]) + length + bytes([size]) + content
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,35 +254,52 @@ class ModelFile:
     metadata: ModelMetadata
     golden: GoldenVectors
     bank: BackgroundBank
-    session: Any
-    """The ``onnxruntime.InferenceSession``: one thread, no spinning."""
+    graph: bytes
+    """The serialised network."""
+
+    def open_session(self, heads: Sequence[str]) -> Any:
+        """An ``onnxruntime.InferenceSession`` that computes some of the heads and nothing else.
+
+        Args:
+            heads: Names of outputs, as the metadata list them.
+
+        Raises:
+            ModelFileError: If this version of onnxruntime cannot run the network.
+        """
+        import onnxruntime as ort  # slow to import: not where only the dataclasses are wanted
+
+        graph = self.graph if len(heads) == len(self.metadata.outputs) else keep_outputs(self.graph, heads)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1  # more threads spin: half a core for nothing (onnxruntime's default)
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as err:  # onnxruntime raises many kinds, all of which mean that it cannot be loaded
+            _log.debug("onnxruntime refused %s", self.path, exc_info=err)
+            raise ModelFileError(
+                f"onnxruntime {ort.__version__} cannot run the model {self.path}: upgrade onnxruntime or earmark"
+            ) from err
 
 
 def read_model_file(path: Path) -> ModelFile:
-    """Open a model file, check that it is whole and ours, and make its session.
+    """Read a model file and check that it is whole and ours.
 
     Raises:
         ModelFileError: If the file is missing, truncated, altered, of a newer schema, or not an Earmark model.
     """
-    import onnxruntime as ort  # slow to import: not where only the dataclasses are wanted
-
     try:
         content = path.read_bytes()
     except OSError as err:
         raise ModelFileError(f"cannot read the model {path}: {err.strerror}; name another with --model") from err
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1  # more threads spin: half a core for nothing (onnxruntime's default)
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as err:  # onnxruntime raises many kinds, all of which mean that it cannot be loaded
-        _log.debug("onnxruntime refused %s", path, exc_info=err)
+        entries = read_metadata(content)
+    except ValueError as err:  # EncodingError, or text that is not UTF-8
+        _log.debug("%s is no protocol buffer of a model", path, exc_info=err)
         raise ModelFileError(
             f"{path} is not a complete ONNX model ({len(content)} bytes): fetch or export it again"
         ) from err
-    entries = session.get_modelmeta().custom_metadata_map
     missing = [name for name in (*_ENTRIES, "earmark_sha256") if name not in entries]
     if missing:
         raise ModelFileError(
@@ -306,14 +307,15 @@ def read_model_file(path: Path) -> ModelFile:
             "make one with `python -m export`"
         )
     metadata = ModelMetadata.from_json(entries["earmark"])
-    digest = hashlib.sha256(content[: metadata.graph_bytes]).hexdigest()
+    graph = content[: metadata.graph_bytes]
+    digest = hashlib.sha256(graph).hexdigest()
     if (
         digest != metadata.graph_sha256
         or metadata.model_id != digest[:12]
         or _entries_sha256(entries) != entries["earmark_sha256"]
-        or content[metadata.graph_bytes :] != _metadata_props(entries)
+        or content[metadata.graph_bytes :] != write_metadata(entries)
     ):
         raise ModelFileError(f"{path} was altered or damaged after it was exported: fetch or export it again")
     golden = GoldenVectors.from_json(entries["earmark_golden"])
     bank = BackgroundBank.from_json(entries["earmark_bank"])
-    return ModelFile(path, metadata, golden, bank, session)
+    return ModelFile(path, metadata, golden, bank, graph)

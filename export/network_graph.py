@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from export.folding import FoldedBlock, FoldedBranch, FoldedConv, FoldedHead, FoldedNetwork
 from export.frontend_graph import write_frontend
 from export.graph_writer import GraphWriter
-from export.quantisation import ActivationScale, quantise_kernel
+from export.kernel_storage import write_kernel
+from export.quantisation import ActivationScale
 from train.config import FrontendConfig
 
 _LEAST_LENGTH = 1e-6
@@ -49,7 +50,7 @@ class NetworkWriter:
     """What a quantised network rounds: for each activation the value in the graph, filled in while writing."""
     _writer: GraphWriter = field(default_factory=GraphWriter)
     _shortcuts: dict[tuple[str, str], str] = field(default_factory=dict)
-    _largest: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    _sites: dict[str, list[FoldedConv]] = field(default_factory=dict)
 
     def write(
         self, cfg: FrontendConfig, clip_samples: int, offsets: Mapping[str, NDArray[np.float64]] | None
@@ -65,7 +66,7 @@ class NetworkWriter:
         Returns:
             The model, with an output for each head.
         """
-        self._find_largest()
+        self._find_sites()
         x = write_frontend(self._writer, "waveform", cfg, clip_samples)
         x = self._stem(x)
         for block in self.network.shared:
@@ -77,12 +78,10 @@ class NetworkWriter:
             clip_samples=clip_samples, outputs=[(head.name, len(head.bias)) for head in self.network.heads]
         )
 
-    def _find_largest(self) -> None:
-        """Kernels that are stored once need one scale: the largest value of any task's."""
+    def _find_sites(self) -> None:
+        """Group the convolutions of different tasks that share a kernel."""
         for name, conv in self._all_convs():
-            largest = np.abs(conv.kernel).max(axis=(1, 2, 3))
-            key = conv.name if self.share_weights else name
-            self._largest[key] = np.maximum(self._largest.get(key, largest), largest)
+            self._sites.setdefault(conv.name if self.share_weights else name, []).append(conv)
 
     def _all_convs(self) -> list[tuple[str, FoldedConv]]:
         blocks = [(block, block.name) for block in self.network.shared]
@@ -184,14 +183,9 @@ class NetworkWriter:
         source = x.removesuffix(".dequantised")
         if scales is None or scales.keeps_float(name) or source not in scales.activations:
             return self._float(f"{name}.weight", conv.weight), self._float(f"{name}.bias", conv.bias)
-        key = conv.name if self.share_weights else name
-        largest = self._largest.get(key, np.abs(conv.kernel).max(axis=(1, 2, 3)))
-        steps, kernel_scale = quantise_kernel(conv.kernel, largest)
-        # A negative gain is moved into the weights: a scale must be positive.
-        sign = np.where(conv.gain < 0, -1, 1).astype(np.int8)
+        steps, kernel_scale = write_kernel(self._writer, conv, name, self._sites.get(conv.name, [conv]))
         scale = np.maximum(kernel_scale * np.abs(conv.gain), 1e-12).astype(np.float32)
-        steps = steps * sign[:, None, None, None]
-        weight = self._dequantised(f"{name}.weight", self._writer.constant(f"{name}.weight.steps", steps), scale)
+        weight = self._dequantised(f"{name}.weight", steps, scale)
         bias_scale = scale * np.float32(scales.activations[source].scale)
         bias_steps = np.clip(np.rint(conv.bias / bias_scale), -(2.0**31) + 1, 2.0**31 - 1).astype(np.int32)
         bias = self._dequantised(f"{name}.bias", self._writer.constant(f"{name}.bias.steps", bias_steps), bias_scale)
