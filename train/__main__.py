@@ -23,6 +23,23 @@ def _report(result: dict[str, object]) -> None:
         print(json.dumps(result), flush=True)
 
 
+def _corpus(args: argparse.Namespace) -> int:
+    from train.debian.build import build_corpus
+    from train.debian.tools import Recipe
+
+    corpus = build_corpus(
+        args.out,
+        Recipe(max_files=args.max_files),
+        only=args.only,
+        n_synthetic=args.synth_speech,
+        strict_versions=args.strict_versions,
+        keep_work=args.keep_work,
+        progress=not args.quiet,
+    )
+    print(json.dumps({"corpus": str(corpus), "manifest": str(corpus / "manifest.csv")}))
+    return 0
+
+
 def _cache(args: argparse.Namespace) -> int:
     from train.config import Config, load_config
     from train.corpus.cache import build_cache
@@ -96,6 +113,22 @@ def _teachers(args: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(args: argparse.Namespace) -> int:
+    import torch
+
+    from train.allocator import keep_freed_memory
+    from train.bench.measure import compare
+    from train.config import load_config
+    from train.corpus.cache import Cache
+
+    keep_freed_memory()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    for row in compare(load_config(args.config), Cache(args.cache), args.audio, args.steps):
+        print(json.dumps(row), flush=True)
+    return 0
+
+
 def _evaluate(args: argparse.Namespace) -> int:
     import numpy as np
 
@@ -139,6 +172,15 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
         return sub
 
+    corpus = command("corpus", "build the freely licensed pretraining corpus from packages of Debian main")
+    corpus.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets corpus/ and scratch files")
+    corpus.add_argument("--only", nargs="+", metavar="PACKAGE", help="packages of the list (without: all of them)")
+    corpus.add_argument("--synth-speech", type=int, default=0, metavar="N", help="clips spoken by espeak-ng as well")
+    corpus.add_argument("--max-files", type=int, default=0, metavar="N", help="files of a package, to try; 0: all")
+    corpus.add_argument("--strict-versions", action="store_true", help="fail if apt offers other versions than listed")
+    corpus.add_argument("--keep-work", action="store_true", help="keep the packages and what was unpacked")
+    corpus.set_defaults(run=_corpus)
+
     cache = command("cache", "decode folders of audio into a cache to train from; goes on where it was stopped")
     cache.add_argument("--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help="searched at any depth")
     cache.add_argument("--out", type=Path, required=True, metavar="DIR", help="the cache")
@@ -174,6 +216,14 @@ def build_parser() -> argparse.ArgumentParser:
     teachers.add_argument("--cache", type=Path, required=True, metavar="DIR", help="made by the cache command")
     teachers.add_argument("--teachers", type=Path, required=True, metavar="DIR", help="folder of their ONNX files")
     teachers.set_defaults(run=_teachers)
+
+    bench = command("bench", "speed of a step on this CPU, against a clip-by-clip pipeline like the published one")
+    bench.add_argument("--config", type=Path, required=True, metavar="TOML", help="whose model, batch and clip to use")
+    bench.add_argument("--cache", type=Path, required=True, metavar="DIR", help="of the same audio")
+    bench.add_argument("--audio", type=Path, required=True, metavar="FOLDER", help="files that the other one decodes")
+    bench.add_argument("--steps", type=int, default=5, help="steps of each")
+    bench.add_argument("--threads", type=int, default=0, help="of torch; 0: as many as the machine has cores")
+    bench.set_defaults(run=_bench)
 
     evaluate = command("evaluate", "few-shot accuracy of a checkpoint on folders of labelled clips")
     evaluate.add_argument("checkpoint", type=Path, help="a .pt file of a run")

@@ -101,7 +101,7 @@ def _digest(value: Any) -> str:
         elif isinstance(part, Tensor):
             flat = part.detach().cpu().contiguous().reshape(-1)
             digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
-            digest.update(flat.view(torch.uint8).numpy())
+            digest.update(flat.view(torch.uint8).numpy().tobytes())
         else:
             digest.update(repr(part).encode())
 
