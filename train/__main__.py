@@ -64,6 +64,7 @@ def _pretrain(args: argparse.Namespace) -> int:
         device=args.device,
         show_progress=not args.quiet,
         teachers=args.teachers,
+        verify=not args.no_verify,
     )
     _report({"step": progress.step, "val_loss": progress.last_val})
     return 0
@@ -192,6 +193,7 @@ def build_parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--cache", type=Path, required=True, metavar="DIR", help="made by the cache command")
     pretrain.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
     pretrain.add_argument("--resume", action="store_true", help="go on with the run in --out, if there is one")
+    pretrain.add_argument("--no-verify", action="store_true", help="do not compare the cache with its checksums first")
     pretrain.add_argument("--teachers", type=Path, metavar="DIR", help="their ONNX files, if distil.teachers names any")
     pretrain.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what to train on")
     pretrain.set_defaults(run=_pretrain)

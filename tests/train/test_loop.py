@@ -224,6 +224,17 @@ def test_tensorboard_gets_what_the_metrics_say(cache: Cache, tmp_path: Path) -> 
     assert [event.step for event in board.Scalars("validation/mlap")] == [3, 6]
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_compiled_network_trains_as_the_plain_one_does(cache: Cache, tmp_path: Path) -> None:
+    """Within 1 %, and under the same names in the checkpoint."""
+    trainer(cache, tmp_path / "plain", tiny_config(run={"max_steps": 3})).run()
+    trainer(cache, tmp_path / "compiled", tiny_config(run={"max_steps": 3, "compile": True})).run()
+    for one, other in zip(losses(tmp_path / "plain"), losses(tmp_path / "compiled"), strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=0.01)
+    assert weights(tmp_path / "plain/last.pt").keys() == weights(tmp_path / "compiled/last.pt").keys()
+
+
 def test_half_precision_trains_on_the_cpu(cache: Cache, tmp_path: Path) -> None:
     full, half = tiny_config(), tiny_config(run={"precision": "bf16"})
     trainer(cache, tmp_path / "full", full).run()

@@ -28,14 +28,15 @@ def pretrain(
     device: Device = "auto",
     show_progress: bool = True,
     teachers: Path | None = None,
+    verify: bool = True,
 ) -> Progress:
-    """Start or resume a run.
+    """Start or resume a run, having compared the cache with its checksums unless ``verify`` is off.
 
     Raises:
         TrainingError: If ``out`` holds a run and ``resume`` is not set.
     """
     _refuse_to_overwrite(out, resume)
-    cache = Cache(cache_folder)
+    cache = Cache(cache_folder, verify)
     targets = TeacherAnswers(cfg, cache, teachers) if DISTILLED in cfg.model.tasks else None
     trainer = Trainer(cfg, cache, out, device, show_progress, targets)
     if resume and (out / "last.pt").exists():
