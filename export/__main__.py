@@ -1,32 +1,32 @@
-"""``python -m export CHECKPOINT -o model.onnx``: results to stdout, everything else to stderr."""
+"""``python -m export``: results to stdout, everything else to stderr."""
 
 import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from device_app.errors import EarmarkError as DeviceError
 from export.errors import EarmarkError as ExportError
 from train.errors import EarmarkError as TrainError
 
+# Everything else is imported by the command that needs it: `python -m export --help` stays instant.
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+
+def _export_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m export", description="Make the one file that the device needs from a checkpoint."
+        prog="python -m export",
+        description="Make the one file that the device needs from a checkpoint.",
+        epilog="Other commands, each with --help: " + ", ".join(f"python -m export {name}" for name in COMMANDS),
     )
     parser.add_argument("checkpoint", type=Path, help="a .pt file of a run")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="ONNX", help="the file to write")
-    parser.add_argument(
-        "--corpus", type=Path, required=True, metavar="DIR", help="cache of the audio that was trained on"
-    )
+    _corpus(parser)
     parser.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="(default: %(default)s)")
     parser.add_argument(
         "--heads", type=lambda text: text.split(","), metavar="NAME,...", help="outputs of the file (default: all)"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="also log what is only of use in debugging")
     parser.set_defaults(run=_export)
     return parser
 
@@ -47,9 +47,45 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
+def _verify_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export verify",
+        description="Compare a model file with its checkpoint: torch, fp32 and the file. "
+        "Writes MODEL.parity.json and MODEL.parity.md beside the file and prints the verdict.",
+    )
+    parser.add_argument("model", type=Path, help="a model file")
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="PT", help="that it was made from")
+    _corpus(parser)
+    parser.add_argument("--fewshot", type=Path, metavar="DIR", help="labelled sets, for accuracy and decisions")
+    parser.add_argument("--episodes", type=int, default=1000, help="tasks for each accuracy (default: %(default)s)")
+    parser.set_defaults(run=_verify)
+    return parser
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from export.parity import verify
+
+    report = verify(args.model, args.checkpoint, corpus=args.corpus, fewshot=args.fewshot, n_episodes=args.episodes)
+    print(json.dumps(report["verdict"]))
+    return 0
+
+
+def _corpus(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--corpus", type=Path, required=True, metavar="DIR", help="cache of the audio that was trained on"
+    )
+
+
+COMMANDS: dict[str, Callable[[], argparse.ArgumentParser]] = {"verify": _verify_parser}
+"""Commands besides the export itself, which has no name."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    args = build_parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = COMMANDS[arguments.pop(0)]() if arguments and arguments[0] in COMMANDS else _export_parser()
+    parser.add_argument("-v", "--verbose", action="store_true", help="also log what is only of use in debugging")
+    args = parser.parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if args.verbose else logging.INFO, format="%(levelname)s %(name)s: %(message)s"
     )

@@ -44,7 +44,9 @@ N_MEAN = 2048
 """Windows that the embeddings' mean is taken over, others than the bank's."""
 N_CALIBRATION = 512
 """Windows that the scales of activations are chosen on."""
-DRAWS = {"calibration": 10**9, "mean": 2 * 10**9, "bank": 3 * 10**9}
+N_TEST = 512
+"""Windows that a file is compared with its checkpoint on."""
+DRAWS = {"calibration": 10**9, "mean": 2 * 10**9, "bank": 3 * 10**9, "test": 4 * 10**9}
 """Steps of the sampler that no training reaches: what to draw for."""
 _FLOAT_CONVS: frozenset[str] = frozenset()
 """Convolutions of an int8 model that stay float."""
@@ -64,6 +66,8 @@ class Windows:
     calibration: FloatArray
     mean: FloatArray
     bank: FloatArray
+    test: FloatArray
+    """For comparisons: nothing is made from them."""
 
 
 def draw_windows(cache: Cache, config: Config) -> Windows:
@@ -73,7 +77,7 @@ def draw_windows(cache: Cache, config: Config) -> Windows:
         CorpusError: If the cache does not fit the config.
     """
     sampler = Sampler(cache, config)
-    sizes = {"calibration": N_CALIBRATION, "mean": N_MEAN, "bank": N_BANK}
+    sizes = {"calibration": N_CALIBRATION, "mean": N_MEAN, "bank": N_BANK, "test": N_TEST}
     return Windows(**{name: sampler.batch(DRAWS[name], n).clips.numpy() for name, n in sizes.items()})
 
 

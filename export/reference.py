@@ -1,0 +1,48 @@
+"""What the trained network itself says, in torch: the measure of every exported file."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from device_app.arrays import FloatArray
+from export.checkpoint_network import TrainedNetwork
+from train.config import DISTILLED
+from train.fewshot import unit_length
+from train.frontend import make_frontend
+
+_BATCH = 32
+
+
+class Reference:
+    """Embeds clips with the unfolded network, the mean over corpus windows removed as in a model file."""
+
+    def __init__(self, trained: TrainedNetwork, heads: list[str], corpus_windows: FloatArray) -> None:
+        """Take the mean of each head.
+
+        Args:
+            trained: The network.
+            heads: Which of its heads to compute.
+            corpus_windows: (n, clip_samples) float32 that the mean is taken over.
+        """
+        self._trained = trained
+        self._heads = heads
+        self._frontend = make_frontend(trained.config.frontend)
+        self._mean: dict[str, NDArray[np.float32]] = {
+            name: rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+            for name, rows in self._raw(corpus_windows).items()
+        }
+
+    def __call__(self, clips: FloatArray) -> dict[str, FloatArray]:
+        """Embed (n, clip_samples) float32 clips: (n, size) float32 of each head, of unit length."""
+        return {name: unit_length(rows - self._mean[name]) for name, rows in self._raw(clips).items()}
+
+    @torch.no_grad()
+    def _raw(self, clips: FloatArray) -> dict[str, FloatArray]:
+        backbone, parts = self._trained.backbone, []
+        for start in range(0, len(clips), _BATCH):
+            branches = backbone(self._frontend(torch.from_numpy(clips[start : start + _BATCH])))
+            values = dict(zip(backbone.tasks, branches, strict=True))
+            for name, linear in self._trained.linear_heads.items():
+                values[name] = linear(values[DISTILLED])
+            parts.append({name: values[name].numpy() for name in self._heads})
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._heads}
