@@ -70,13 +70,58 @@ def _verify(args: argparse.Namespace) -> int:
     return 0
 
 
+def _bench_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export bench",
+        description="Time a model file beside fp32 and, if one is named, another network: one thread, in turn.",
+    )
+    parser.add_argument("model", type=Path, help="a model file")
+    parser.add_argument("--against", type=Path, metavar="ONNX", help="16 kHz waveforms (batch, samples) in")
+    parser.add_argument("--json", action="store_true", help="one object instead of tables")
+    parser.set_defaults(run=_bench)
+    return parser
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from export.bench_model import bench_markdown, bench_model
+
+    result = bench_model(args.model, args.against)
+    print(json.dumps(result) if args.json else bench_markdown(result))
+    return 0
+
+
+def _aarch64_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export aarch64",
+        description="Run a model file on an emulated Cortex-A72 and compare it with this machine. "
+        "Needs debootstrap, qemu-user-static and, the first time, root and a network.",
+    )
+    parser.add_argument("model", type=Path, help="a model file")
+    parser.add_argument(
+        "--userland", type=Path, default=Path("build/aarch64"), metavar="DIR", help="(default: %(default)s)"
+    )
+    parser.set_defaults(run=_aarch64)
+    return parser
+
+
+def _aarch64(args: argparse.Namespace) -> int:
+    from export.aarch64 import compare
+
+    print(json.dumps(compare(args.model, args.userland)))
+    return 0
+
+
 def _corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--corpus", type=Path, required=True, metavar="DIR", help="cache of the audio that was trained on"
     )
 
 
-COMMANDS: dict[str, Callable[[], argparse.ArgumentParser]] = {"verify": _verify_parser}
+COMMANDS: dict[str, Callable[[], argparse.ArgumentParser]] = {
+    "verify": _verify_parser,
+    "bench": _bench_parser,
+    "aarch64": _aarch64_parser,
+}
 """Commands besides the export itself, which has no name."""
 
 

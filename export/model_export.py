@@ -1,7 +1,9 @@
 """From a checkpoint to a model file: fold, calibrate, quantise, centre, embed the bank, describe, prove."""
 
+import dataclasses
 import datetime
 import hashlib
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from device_app.model_file import (
     with_metadata,
 )
 from export.checkpoint_network import DESCRIPTIONS, choose_heads, read_network
+from export.errors import ExportError
 from export.folding import FoldedNetwork
 from export.golden_clip import golden_clip
 from export.graph_writer import subgraph
@@ -30,7 +33,7 @@ from export.quantisation import choose_scales
 from export.runtime import BATCH, embed, open_session
 from train.augment.chain import AUGMENTATIONS
 from train.checkpoint import CheckpointInfo
-from train.config import Config
+from train.config import Config, FrontendConfig, ModelConfig
 from train.corpus.cache import Cache
 from train.corpus.sampling import Sampler
 
@@ -52,6 +55,8 @@ _FLOAT_CONVS: frozenset[str] = frozenset()
 """Convolutions of an int8 model that stay float."""
 _FLOAT_ACTIVATIONS: frozenset[str] = frozenset()
 
+_ARCHITECTURE, _FRONTEND = "model", "frontend"
+"""Notes in the metadata: sections of the config that the checkpoint was trained with, as JSON."""
 LICENCE = "Apache-2.0"
 DATA_LICENCE = (
     "pretrained on unlabelled audio under copyleft and attribution licences (GPL-2.0, GPL-3.0, CC BY-SA, GFDL, CC BY), "
@@ -193,6 +198,24 @@ def describe(
         licence=LICENCE,
         data_licence=DATA_LICENCE,
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        notes={
+            _ARCHITECTURE: json.dumps(dataclasses.asdict(config.model), sort_keys=True),
+            _FRONTEND: json.dumps(dataclasses.asdict(frontend), sort_keys=True),
+        },
     )
     vectors = GoldenVectors(clip, {name: golden[name][0] for name in names})
     return with_metadata(graph, metadata, vectors, BackgroundBank.quantise(embed(session, bank, names)))
+
+
+def read_architecture(metadata: ModelMetadata) -> tuple[ModelConfig, FrontendConfig]:
+    """What :func:`describe` noted of the network's shape and its front-end.
+
+    Raises:
+        ExportError: If the file was exported by an earlier version, which noted nothing.
+    """
+    try:
+        raw = {name: json.loads(metadata.notes[name]) for name in (_ARCHITECTURE, _FRONTEND)}
+        model = raw[_ARCHITECTURE]
+        return ModelConfig(**(model | {"tasks": tuple(model["tasks"])})), FrontendConfig(**raw[_FRONTEND])
+    except (KeyError, ValueError, TypeError) as err:
+        raise ExportError(f"model {metadata.model_id} does not say what its network is like: export it again") from err
