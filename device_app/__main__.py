@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--realtime", action="store_true", help="play --source at its own pace, not as fast as possible"
     )
     _microphone(listen)
+    listen.add_argument("--wait", action="store_true", help="if the microphone is missing at the start, wait for it")
     _profile_and_model(listen)
     listen.set_defaults(run=_listen)
 
@@ -178,7 +179,7 @@ def _listen(args: argparse.Namespace) -> int:
         source = FileSource(args.source, realtime=args.realtime, channel=args.channel)
     else:
         source = MicrophoneSource(args.device, args.channel)
-    return print_events(source, args.profile, args.model)
+    return print_events(source, args.profile, args.model, wait=args.wait)
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,12 +14,13 @@ import rich.console
 import rich.table
 import soundfile as sf
 
-from device_app.audio_file import read_audio, resample
+from device_app.audio_file import read_native, resample
 from device_app.capture import FileSource
 from device_app.demo.stream import (
     NATIVE_RATE,
     SAMPLE_RATE,
     Occurrence,
+    Stream,
     bundled_clips,
     credits_by_licence,
     mix_stream,
@@ -89,21 +90,26 @@ def judge(events: Sequence[SoundEvent], occurrences: Sequence[Occurrence], strea
     return Outcome(sounds, dict(sorted(causes.items())), delays, stream_s)
 
 
-def run_demo(embedder: Embedder, seed: int, on_event: "EventPrinter | None" = None) -> Outcome:
-    """Enrol the bundled clips into a fresh profile and listen to a stream of the others.
+def bundled_stream(seed: int) -> Stream:
+    """The stream of the bundled clips; the seed decides order, moments and levels."""
+    background = [path for paths in bundled_clips("background").values() for path in paths]
+    return mix_stream(bundled_clips("stream"), bundled_clips("untaught"), background, np.random.default_rng(seed))
+
+
+def enrol_and_hear(
+    embedder: Embedder,
+    recordings: dict[str, list[Path]],
+    stream: Stream,
+    on_event: Callable[[SoundEvent], None] | None = None,
+) -> Outcome:
+    """Enrol sounds into a fresh profile and listen to a stream, both as a person's own would be.
 
     Args:
         embedder: The model.
-        seed: Order, moments and levels in the stream.
-        on_event: Called with each event as it is heard.
+        recordings: Of each sound to enrol.
+        stream: What is heard; it is written as a file and taken through the capture process like a microphone's audio.
+        on_event: Called with each event that starts, as it is heard.
     """
-    rng = np.random.default_rng(seed)
-    stream = mix_stream(
-        bundled_clips("stream"),
-        bundled_clips("untaught"),
-        [path for paths in bundled_clips("background").values() for path in paths],
-        rng,
-    )
     heard: list[SoundEvent] = []
 
     def note(event: SoundEvent, _epoch_s: float) -> None:
@@ -115,28 +121,23 @@ def run_demo(embedder: Embedder, seed: int, on_event: "EventPrinter | None" = No
     with tempfile.TemporaryDirectory(prefix="earmark-demo-") as folder:
         profile = Profile(Path(folder) / "profile")
         with profile.lock():
-            for sound, paths in bundled_clips("enrol").items():
-                new = [NewRecording(read_audio(path, SAMPLE_RATE), SAMPLE_RATE, path.name) for path in paths]
-                profile.add(sound, new, embedder)
+            for sound, paths in recordings.items():
+                profile.add(sound, [NewRecording(*read_native(path), path.name) for path in paths], embedder)
         played = Path(folder) / "stream.wav"
         sf.write(played, resample(stream.waveform, SAMPLE_RATE, NATIVE_RATE), NATIVE_RATE, subtype="PCM_16")
-        recogniser = Recogniser(embedder, profile.head(embedder))
-        listen(FileSource(played), recogniser, note, lambda notice: None)
+        listen(FileSource(played), Recogniser(embedder, profile.head(embedder)), note, lambda _notice: None)
     return judge(heard, stream.occurrences, len(stream.waveform) / SAMPLE_RATE)
 
 
-class EventPrinter:
-    """Prints each event as it is heard."""
-
-    def __call__(self, event: SoundEvent) -> None:
-        """Print one line: when in the stream, what, and how sure."""
-        minutes, seconds = divmod(event.fired_s, 60.0)
-        runner_up = f", then {event.runner_up}" if event.runner_up else ""
-        print(
-            f"{int(minutes):02d}:{seconds:04.1f}  {event.sound:<14} score {event.score:5.1f}  "
-            f"level {event.level_dbfs:5.1f} dBFS{runner_up}",
-            flush=True,
-        )
+def print_event(event: SoundEvent) -> None:
+    """One line: when in the stream, what, and how sure."""
+    minutes, seconds = divmod(event.fired_s, 60.0)
+    runner_up = f", then {event.runner_up}" if event.runner_up else ""
+    print(
+        f"{int(minutes):02d}:{seconds:04.1f}  {event.sound:<14} score {event.score:5.1f}  "
+        f"level {event.level_dbfs:5.1f} dBFS{runner_up}",
+        flush=True,
+    )
 
 
 def demo(model: Path | None, seed: int, as_json: bool) -> int:
@@ -151,7 +152,8 @@ def demo(model: Path | None, seed: int, as_json: bool) -> int:
         "the stream holds others of them, and sounds that were never taught.",
         highlight=False,
     )
-    outcome = run_demo(embedder, seed, None if as_json else EventPrinter())
+    stream = bundled_stream(seed)
+    outcome = enrol_and_hear(embedder, bundled_clips("enrol"), stream, None if as_json else print_event)
     if as_json:
         print(json.dumps(asdict(outcome) | _rates(outcome)))
     else:

@@ -18,7 +18,7 @@ def listen(
     on_event: Callable[[SoundEvent, float], None],
     on_notice: Callable[[Notice], None],
     *,
-    retry: bool = True,
+    wait: bool = False,
 ) -> None:
     """Hand everything that a source delivers to the recogniser, and its events on as they come.
 
@@ -27,14 +27,14 @@ def listen(
         recogniser: Fresh: its clock starts with the source's.
         on_event: Called with each start and end, and the wall clock at the zero of the source's clock.
         on_notice: Called with each change in the source's state.
-        retry: Whether a lost microphone is waited for.
+        wait: Whether a microphone that is missing at the start is waited for, like one that is lost later.
 
     Raises:
         AudioError: If a file cannot be read.
-        DeviceError: If a microphone cannot be opened and ``retry`` is off, or PortAudio is missing.
+        DeviceError: If the microphone cannot be opened and is not waited for, or PortAudio is missing.
     """
     epoch_s = 0.0
-    with Capture(source, retry=retry) as capture:
+    with Capture(source, retry=isinstance(source, MicrophoneSource), must_start=not wait) as capture:
         while True:
             for item in capture.read(timeout_s=1.0):
                 if isinstance(item, Notice):
@@ -49,7 +49,7 @@ def listen(
                     on_event(event, epoch_s)
 
 
-def print_events(source: Source, profile_path: Path | None, model_path: Path | None) -> int:
+def print_events(source: Source, profile_path: Path | None, model_path: Path | None, *, wait: bool) -> int:
     """Listen, with events as JSON lines on stdout and the state of the source on stderr. Returns the exit status.
 
     Raises:
@@ -70,7 +70,7 @@ def print_events(source: Source, profile_path: Path | None, model_path: Path | N
         print(writer.sound(event, epoch_s), flush=True)
 
     try:
-        listen(source, recogniser, on_event, on_notice)
+        listen(source, recogniser, on_event, on_notice, wait=wait)
     finally:
         counts = recogniser.counts
         print(

@@ -1,42 +1,27 @@
-"""How well sounds are heard in streams, over many random choices of sounds: `make bench-stream`.
+"""How well sounds are heard in streams, over many random choices of recordings: `make bench-stream`.
 
-Each draw is the demo with other recordings: from all of ESC-10, five of each taught sound are enrolled, others are heard
-among sounds that were never taught, over rain and sea. A recording is enrolled or heard, never both.
+Each draw is the demo with other recordings: from all of ESC-10, five of each taught sound are enrolled, others are
+heard among sounds that were never taught, over rain and sea. A recording is enrolled or heard, never both.
 """
 
+import argparse
 import csv
+import json
+import os
+import sys
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from device_app.arrays import FloatArray
-from device_app.audio_file import read_audio, resample
-from device_app.demo.stream import NATIVE_RATE, SAMPLE_RATE, Occurrence, mix_stream
-from device_app.embedder import Embedder
-from device_app.enrolment.example_windows import example_windows
-from device_app.enrolment.head import Examples
-from device_app.listening.window_stream import WindowStream, level_dbfs
-from export.demo_clips import BACKGROUND, TAUGHT, UNTAUGHT
-
-N_ENROL, N_STREAM, N_UNTAUGHT, N_BACKGROUND = 5, 10, 6, 4
+from device_app.demo.command import Outcome, enrol_and_hear
+from device_app.demo.stream import Stream, mix_stream
+from device_app.embedder import load_embedder
+from export.demo_clips import BACKGROUND, N_BACKGROUND, N_ENROL, N_STREAM, N_UNTAUGHT, TAUGHT, UNTAUGHT
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One random choice, with everything embedded once, so that heads and settings can be compared quickly."""
-
-    examples: tuple[Examples, ...]
-    embeddings: FloatArray
-    start_s: FloatArray
-    level_dbfs: FloatArray
-    occurrences: tuple[Occurrence, ...]
-    stream_s: float
-
-
-def make_draw(esc10: Path, embedder: Embedder, seed: int) -> Draw:
-    """Choose sounds and recordings, mix the stream, embed both."""
+def draw(esc10: Path, seed: int) -> tuple[dict[str, list[Path]], Stream]:
+    """Recordings to enrol, and a stream of others."""
     rng = np.random.default_rng(seed)
     groups: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     with (esc10 / "clips.csv").open(encoding="utf-8") as file:
@@ -48,26 +33,48 @@ def make_draw(esc10: Path, embedder: Embedder, seed: int) -> Draw:
         chosen = rng.permutation(sorted(groups[sound]))[:n_clips]
         return [sorted(groups[sound].pop(str(group)))[0] for group in chosen]
 
-    clip_samples, rate = embedder.metadata.clip_samples, embedder.metadata.sample_rate
-    examples = tuple(
-        Examples(sound, path.stem, embedder.embed(example_windows(read_audio(path, rate), rate, clip_samples, rng)))
-        for sound in TAUGHT
-        for path in pick(sound, N_ENROL)
-    )
-    stream = mix_stream(
-        {sound: pick(sound, N_STREAM) for sound in TAUGHT},
-        {sound: pick(sound, N_UNTAUGHT) for sound in UNTAUGHT},
-        [path for sound in BACKGROUND for path in pick(sound, N_BACKGROUND)],
-        rng,
-    )
-    windows = WindowStream(sample_rate=rate, clip_samples=clip_samples, hop_samples=rate // 4).push(
-        resample(stream.waveform, SAMPLE_RATE, NATIVE_RATE), NATIVE_RATE, 0
-    )
-    return Draw(
-        examples,
-        embedder.embed(windows.waveforms),
-        windows.start_s,
-        np.array([level_dbfs(waveform) for waveform in windows.waveforms]),
-        stream.occurrences,
-        len(stream.waveform) / SAMPLE_RATE,
-    )
+    enrolled = {sound: pick(sound, N_ENROL) for sound in TAUGHT}
+    taught = {sound: pick(sound, N_STREAM) for sound in TAUGHT}
+    untaught = {sound: pick(sound, N_UNTAUGHT) for sound in UNTAUGHT}
+    background = [path for sound in BACKGROUND for path in pick(sound, N_BACKGROUND)]
+    return enrolled, mix_stream(taught, untaught, background, rng)
+
+
+def summary(outcomes: list[Outcome]) -> dict[str, float]:
+    """Shares and rates over all draws, and the range of the draws' shares."""
+    shares = [outcome.heard_share for outcome in outcomes]
+    n_false = sum(tally.false for outcome in outcomes for tally in outcome.sounds.values())
+    delays = np.array([delay for outcome in outcomes for delay in outcome.delays_s])
+    return {
+        "draws": len(outcomes),
+        "hours": round(sum(outcome.stream_s for outcome in outcomes) / 3600.0, 2),
+        "heard_share": round(float(np.mean(shares)), 3),
+        "worst_draw": round(min(shares), 3),
+        "best_draw": round(max(shares), 3),
+        "false_per_hour": round(n_false * 3600.0 / sum(outcome.stream_s for outcome in outcomes), 2),
+        "median_delay_s": round(float(np.median(delays)), 2) if len(delays) else float("nan"),
+    }
+
+
+def main() -> int:
+    """Run the draws and print one JSON object each, and one for all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=8, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=1000, help="of the first draw (default: %(default)s)")
+    parser.add_argument("--model", type=Path, help="default: the shipped one")
+    args = parser.parse_args()
+    esc10 = Path(os.environ.get("EARMARK_SHARED") or "../shared") / "data" / "fewshot" / "esc10"
+    if not esc10.is_dir():
+        print(f"error: ESC-10 is not at {esc10}: set EARMARK_SHARED to the folder that holds it", file=sys.stderr)
+        return 1
+    embedder = load_embedder(args.model)
+    outcomes = []
+    for seed in range(args.seed, args.seed + args.draws):
+        outcomes.append(enrol_and_hear(embedder, *draw(esc10, seed)))
+        print(json.dumps({"seed": seed} | summary(outcomes[-1:])), flush=True)
+    print(json.dumps(summary(outcomes)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
