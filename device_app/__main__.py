@@ -76,6 +76,11 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--json", action="store_true", help="one object at the end instead of events and a table")
     _model(demo)
     demo.set_defaults(run=_demo)
+
+    doctor = _command(commands, "doctor", "prove that this machine computes what it should")
+    doctor.add_argument("--json", action="store_true", help="one object a line for each check")
+    _model(doctor)
+    doctor.set_defaults(run=_doctor)
     return parser
 
 
@@ -186,6 +191,12 @@ def _demo(args: argparse.Namespace) -> int:
     from device_app.demo.command import demo
 
     return demo(args.model, args.seed, as_json=args.json)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from device_app.doctor import doctor
+
+    return doctor(args.model, as_json=args.json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

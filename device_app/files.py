@@ -3,6 +3,7 @@
 import io
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +43,18 @@ def npz(**arrays: Any) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
+
+
+def read_npz(path: Path) -> dict[str, Any]:
+    """The arrays of a file that holds what :func:`npz` made.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is no such file.
+    """
+    content = io.BytesIO(path.read_bytes())
+    if not zipfile.is_zipfile(content):
+        raise ValueError(f"{path} is not a whole npz file")
+    content.seek(0)
+    with np.load(content, allow_pickle=False) as stored:
+        return dict(stored)

@@ -29,7 +29,7 @@ from device_app.embedder import Embedder
 from device_app.enrolment.example_windows import background_windows, example_windows, find_sound
 from device_app.enrolment.head import Examples, Head, fit_head
 from device_app.errors import AudioError, ModelMismatchError, ProfileError
-from device_app.files import npz, write_aside
+from device_app.files import npz, read_npz, write_aside
 
 SCHEMA = 1
 BACKGROUND = "background"
@@ -226,7 +226,8 @@ class Profile:
     def _embeddings(self, name: str, recording_id: str, embedder: Embedder) -> FloatArray:
         """Example windows of a recording, embedded: (n_windows, size); cached beside the profile."""
         cache = self.path / "embeddings" / f"{recording_id}.npz"
-        with contextlib.suppress(OSError, ValueError, KeyError), np.load(cache, allow_pickle=False) as stored:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            stored = read_npz(cache)
             if str(stored["model_id"]) == embedder.metadata.model_id:
                 return np.asarray(stored["embeddings"], dtype=np.float32)
         rate = embedder.metadata.sample_rate

@@ -1,6 +1,6 @@
 """From the evidence of overlapping windows to events: a clear sound fires at once, a doubtful one waits for more.
 
-The evidence of a sound is a CUSUM (Page, Biometrika 1954): it adds up each window's log-odds above the threshold, never
+The evidence of a sound is a CUSUM (Page, Biometrika 1954): it adds up each window's log-odds, never
 below zero. Only the best sound of a window gains; the others lose.
 """
 
@@ -20,7 +20,7 @@ class DetectionConfig:
     hop_s: float = 0.25
     """Seconds between the starts of two windows."""
     fire_at: float = 2.0
-    """Evidence at which an event starts: log-odds above the threshold, summed over windows."""
+    """Evidence at which an event starts: log-odds, summed over windows."""
     gain_cap: float = 1.5
     """The most that one window adds: below ``fire_at``, so that no single window can fire."""
     release_s: float = 1.0
@@ -46,7 +46,7 @@ class SoundEvent:
     end_s: float | None
     """End of the last window that spoke for it; None while it lasts."""
     score: float
-    """Best log-odds above the threshold so far."""
+    """Best log-odds so far."""
     runner_up: str | None
     """The second best sound at that moment."""
     level_dbfs: float
@@ -74,7 +74,7 @@ class Detector:
         """Take one window.
 
         Args:
-            scores: (n_sounds,) log-odds above each sound's threshold; None for a window that was not looked at.
+            scores: (n_sounds,) log-odds of each sound; None for a window that was not looked at.
             start_s: Where the window starts.
             level_dbfs: RMS level of the window.
 

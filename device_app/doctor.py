@@ -1,0 +1,102 @@
+"""``earmark doctor``: whether this machine has what Earmark needs, and computes what it should."""
+
+import json
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TextIO
+
+from device_app import __version__
+from device_app.embedder import load_embedder
+from device_app.errors import EarmarkError, ModelFileError
+
+GOLDEN_TOLERANCE = 0.03
+"""Largest difference of one number of an embedding, of unit length, from what the exporting machine computed.
+
+An int8 model computes the same sums of integers on every processor, but its front-end is in float, where the last
+digits depend on the processor; a value at the border between two bytes may then fall to either side. Between an x86
+with AVX2 and a Cortex-A72, `make aarch64` measured 0.01 at most; a network that is computed wrongly is off by 0.1."""
+_PACKAGES = ("numpy", "onnxruntime", "scikit-learn", "sounddevice", "soundfile", "soxr")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    ok: bool
+    found: str
+    """In words: what there is, or the sentence that says what to do."""
+
+
+def examine(model: Path | None) -> list[Finding]:
+    """Make all checks.
+
+    Args:
+        model: A model file; None for the shipped one.
+    """
+    checks: dict[str, Callable[[], str]] = {
+        "versions": _versions,
+        "model": lambda: _model(model),
+        "microphones": _microphones,
+    }
+    findings = []
+    for name, check in checks.items():
+        try:
+            findings.append(Finding(name, True, check()))
+        except EarmarkError as err:
+            findings.append(Finding(name, False, str(err)))
+    return findings
+
+
+def _versions() -> str:
+    parts = [f"earmark {__version__}", f"Python {platform.python_version()}", platform.machine()]
+    for package in _PACKAGES:
+        try:
+            parts.append(f"{package} {version(package)}")
+        except PackageNotFoundError as err:
+            raise EarmarkError(f"the package {package} is missing: install Earmark again") from err
+    return ", ".join(parts)
+
+
+def _model(path: Path | None) -> str:
+    embedder = load_embedder(path)
+    metadata, error = embedder.metadata, embedder.golden_error()
+    if not error <= GOLDEN_TOLERANCE:  # not a number is an error, too
+        raise ModelFileError(
+            f"model {metadata.model_id} gives other embeddings here than where it was exported (they differ by "
+            f"{error:.3g}, {GOLDEN_TOLERANCE:g} is allowed): upgrade or reinstall onnxruntime"
+        )
+    return (
+        f"{metadata.model_id} ({metadata.quantisation}, {metadata.sample_rate} Hz) computes what it should: "
+        f"its golden vectors differ by {error:.2g} at most"
+    )
+
+
+def _microphones() -> str:
+    from device_app.device_list import list_devices
+
+    devices = list_devices()
+    if not devices:
+        return "PortAudio works; there is none to record from"
+    names = [f"{device.name} (default)" if device.is_default else device.name for device in devices]
+    return ", ".join(names)
+
+
+def write_findings(findings: list[Finding], out: TextIO, *, as_json: bool) -> None:
+    """One line each."""
+    for finding in findings:
+        if as_json:
+            out.write(json.dumps(asdict(finding), ensure_ascii=False) + "\n")
+        else:
+            out.write(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check}: {finding.found}\n")
+
+
+def doctor(model: Path | None, *, as_json: bool) -> int:
+    """Examine this machine; findings to stdout. Returns the exit status: 1 if anything is amiss."""
+    findings = examine(model)
+    write_findings(findings, sys.stdout, as_json=as_json)
+    return 0 if all(finding.ok for finding in findings) else 1
