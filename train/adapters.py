@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.config import Variant
+from train.convolution import conv2d
 
 
 class SeriesAdapter(nn.Module):
@@ -51,7 +52,7 @@ class ConvSite(nn.Module):
             adapter = self.parallel[task].weight
             assert isinstance(adapter, Tensor)
             weight = weight + F.pad(adapter, (1, 1, 1, 1))
-        y = F.conv2d(x, weight, None, self.conv.stride, self.conv.padding)
+        y = conv2d(x, weight, self.conv.stride[0], 1)
         if self.series:
             y = self.series[task](y)
         return self.norms[task](y)

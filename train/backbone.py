@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from train.adapters import ConvSite
 from train.config import ModelConfig, Trunk, Variant
+from train.convolution import StemConv
 
 ADAPTED: tuple[Variant, ...] = ("bn", "series", "parallel")
 """Variants whose tasks differ from layer 2 on."""
@@ -74,7 +75,7 @@ class Backbone(nn.Module):
         project = _projects(cfg.trunk, cfg.variant)
         n_sets = len(cfg.tasks) if self.adapted else 1
         w = cfg.width
-        self.stem_conv = nn.Conv2d(in_channels, w, 7, stride=2, padding=3, bias=False)
+        self.stem_conv = StemConv(in_channels, w, 7, stride=2, padding=3, bias=False)
         self.stem_norm = nn.BatchNorm2d(w)
         self.layer1 = _stage(w, w, 1, cfg.variant, 1, project)  # one set of adapters, whatever the number of tasks
         self.layer2 = _stage(w, 2 * w, 2, cfg.variant, n_sets, project)

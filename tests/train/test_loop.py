@@ -119,7 +119,8 @@ def test_accumulated_parts_give_the_gradient_of_the_mean_of_their_losses(cache: 
     for views, labels in seen:
         (reference(views, labels)["loss"] / 3).backward()
     for (name, ours), theirs in zip(run.system.named_parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6, msg=name)
+        largest = theirs.grad.abs().max().item()  # up to 50 with so few clips; the memory layouts round differently
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6 * max(1.0, largest), msg=name)
 
 
 def test_validation_is_the_same_each_time_and_changes_nothing(cache: Cache, tmp_path: Path) -> None:

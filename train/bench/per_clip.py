@@ -1,12 +1,24 @@
 """A step as the published code does it, for comparison: file by file, clip by clip, view by view, task by task.
 
-After ``MT-SLVR/`` of its repository and the libraries it calls (torch_audiomentations 0.12, torch_pitch_shift 1.2.5): a
-Python loop applies each augmentation to one clip at a time; spectrogram objects are built anew for each batch and view;
-each view goes through the whole network once for each task; the contrastive loss compares all pairs by broadcasting;
-float32, no cache. Where a choice was open the faster one was taken: resampling is soxr's, not a Python convolution.
+What is done as there (``paper.md`` is the specification sheet of that code; its sections in brackets):
+
+- one clip at a time, twice, through its transforms in a Python loop in the training process (2, "sampling rule"; 6.1,
+  items 19 and 21): :mod:`train.bench.published_augmentations`;
+- a spectrogram object made anew for each batch and view (6.1, item 14), after the augmentation (1.1, "tensor");
+- each view by itself through the whole network from its input on, and once more for each task: four passes with
+  adapters or split heads, two with ``none`` (1.2, "training forward");
+- a parallel adapter's 1x1 convolution beside the 3x3 one, an adaptive pooling and appended zeros as the shortcut (1.2,
+  "placement details" and the table's row "bn");
+- NT-Xent by comparing all pairs by broadcasting (6.1, item 13), MLAP from both views (1.4), Adam with coupled weight
+  decay (3);
+- float32, torch's own memory layout, one process.
+
+Two things differ. It reads files of audio: the published loader wants them decoded to tensors beforehand (6.1, item
+17), a cache, so that here each draw decodes and resamples its file; that is the part ``read`` of what is reported. And
+the average precision that it computes on the side and throws away (6.1, item 9) is left out. The network is the one
+being trained here, in the width, head sizes and front-end of its config, so that both sides do the same work.
 """
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +29,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from train.adapters import ConvSite
 from train.augment.chain import AUGMENTATIONS
+from train.backbone import Backbone, BasicBlock
+from train.bench.published_augmentations import augment
 from train.config import Config
 from train.frontend import make_frontend
 from train.losses import mlap
@@ -36,98 +51,43 @@ def read_window(path: Path, n_samples: int, sample_rate: int, rng: np.random.Gen
     return torch.from_numpy(np.ascontiguousarray(mono[start : start + n_samples]))
 
 
-def phase_vocoder(spectrum: Tensor, rate: float, hop_length: int) -> Tensor:
-    """Torchaudio's ``phase_vocoder`` of one (bins, frames) complex spectrum."""
-    advance = torch.linspace(0, math.pi * hop_length, spectrum.shape[0])[:, None]
-    steps = torch.arange(0, spectrum.shape[1], rate)
-    phase_0 = spectrum[:, :1].angle()
-    padded = F.pad(spectrum, (0, 2))
-    now, after = padded[:, steps.long()], padded[:, (steps + 1).long()]
-    phase = after.angle() - now.angle() - advance
-    phase = phase - 2 * math.pi * torch.round(phase / (2 * math.pi)) + advance
-    phase = torch.cumsum(torch.cat([phase_0, phase[:, :-1]], dim=1), dim=1)
-    alphas = steps % 1.0
-    magnitude = alphas * after.abs() + (1 - alphas) * now.abs()
-    return torch.polar(magnitude, phase)
+def pass_through(backbone: Backbone, x: Tensor, task: int) -> Tensor:
+    """Map (B, C, F, T) to one task's (B, E) embedding as ``AdapterResNet`` does, with the parameters of ours."""
+    x = F.conv2d(x, backbone.stem_conv.weight, None, 2, 3)
+    x = F.relu(backbone.stem_norm(x))
+    x = F.max_pool2d(x, 3, stride=2, padding=1)
+    for number, layer in enumerate((backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)):
+        for block in layer:
+            assert isinstance(block, BasicBlock)
+            x = _block(block, x, task if number and backbone.adapted else 0)
+    if backbone.end is not None:
+        x = backbone.end(x, task if backbone.adapted else 0)
+    pooled = F.adaptive_avg_pool2d(x, 1).flatten(1)
+    return backbone.heads[min(task, len(backbone.heads) - 1)](pooled)
 
 
-def shift_pitch(x: Tensor, sample_rate: int, rng: np.random.Generator) -> Tensor:
-    """torch_pitch_shift: a vocoder with windows of 1/64 s, 32 of them a window apart, then resampling."""
-    ratio = 2 ** (rng.choice([-12, -11.59, -8.14, -7.73, -4.27, -3.86, -0.41, 0.41, 3.86, 4.27, 7.73, 8.14, 12]) / 12)
-    n_fft = sample_rate // 64
-    hop = n_fft // 32
-    window = torch.ones(n_fft)
-    spectrum = torch.stft(x, n_fft, hop, window=window, return_complex=True)
-    stretched = torch.istft(phase_vocoder(spectrum, 1 / ratio, hop), n_fft, hop, window=window)
-    shifted = soxr.resample(stretched.numpy(), sample_rate, sample_rate / ratio)
-    out = torch.zeros_like(x)
-    n = min(len(out), len(shifted))
-    out[:n] = torch.from_numpy(shifted[:n])
-    return out
+def _block(block: BasicBlock, x: Tensor, task: int) -> Tensor:
+    y = _site(block.site2, F.relu(_site(block.site1, x, task)), task)
+    if block.downsample is not None:
+        x = block.downsample(x)
+    elif block.stride != 1:
+        x = F.adaptive_avg_pool2d(x, (y.shape[2], y.shape[3]))
+        x = torch.cat([x, x * 0], dim=1)
+    return F.relu(y + x)
 
 
-def stretch(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """``CustomTimeStretch``: 2048 / 512, no window, the rest filled with the clip's own beginning."""
-    window = torch.ones(2048)
-    spectrum = torch.stft(x, 2048, 512, window=window, return_complex=True)
-    rate = round(float(rng.uniform(0.5, 1.5)), 2)
-    y = torch.istft(phase_vocoder(spectrum, rate, 512), 2048, 512, window=window)
-    return torch.cat([y] * 3)[: len(x)] if len(y) < len(x) else y[: len(x)]
-
-
-def add_noise(x: Tensor, sample_rate: int, decay: float, rng: np.random.Generator) -> Tensor:
-    """``AddColoredNoise``: one second of noise, repeated."""
-    spectrum = torch.fft.rfft(torch.randn(sample_rate))
-    gain = 1 / torch.linspace(1, math.sqrt(sample_rate / 2), len(spectrum)) ** decay
-    noise = torch.fft.irfft(spectrum * gain)
-    noise = torch.cat([noise] * -(-len(x) // len(noise)))[: len(x)]
-    rms = x.square().mean().sqrt() / 10 ** (rng.uniform(3, 30) / 20)
-    return x + noise * rms / noise.square().mean().sqrt()
-
-
-def fade(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """Torchaudio's ``Fade``."""
-    n_in, n_out = (int(rng.uniform(0, len(x) // 2)) for _ in range(2))
-    up, down = torch.linspace(0, 1, n_in), torch.linspace(0, 1, n_out)
-    shape = rng.integers(3)
-    if shape == 0:
-        down = 1 - down
-    elif shape == 1:
-        up, down = torch.log10(0.1 + up) + 1, torch.log10(1.1 - down) + 1
-    else:
-        up, down = torch.pow(2, up - 1) * up, torch.pow(2, -down) * (1 - down)
-    gain_in = torch.cat([up, torch.ones(len(x) - n_in)]).clamp(0, 1)
-    gain_out = torch.cat([torch.ones(len(x) - n_out), down]).clamp(0, 1)
-    return x * gain_in * gain_out
-
-
-def augment(x: Tensor, kinds: Sequence[int], sample_rate: int, rng: np.random.Generator) -> Tensor:
-    """Put one clip through augmentations, by their indices."""
-    for kind in kinds:
-        match AUGMENTATIONS[kind]:
-            case "pitch_shift":
-                x = shift_pitch(x, sample_rate, rng)
-            case "fade":
-                x = fade(x, rng)
-            case "white_noise":
-                x = add_noise(x, sample_rate, rng.uniform(-1, 0), rng)
-            case "mixed_noise":
-                x = add_noise(x, sample_rate, rng.uniform(-2, 2), rng)
-            case "time_stretch":
-                x = stretch(x, rng)
-            case "time_mask":
-                n = int(rng.uniform(0, 0.125 * len(x)))
-                start = int(rng.integers(len(x) - n + 1))
-                x = x.clone()
-                x[start : start + n] = 0
-            case _:
-                x = torch.roll(x, int(rng.uniform(-0.5, 0.5) * len(x)))
-    return x
+def _site(site: ConvSite, x: Tensor, task: int) -> Tensor:
+    y = site.conv(x)
+    if site.parallel:
+        y = y + site.parallel[task](x)
+    if site.series:
+        y = site.series[task](y)
+    return site.norms[task](y)
 
 
 def nt_xent_by_broadcasting(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     """``NT_XentLoss``: a (2N, 2N, P) comparison."""
-    z = torch.cat([z1, z2])
+    z = torch.cat([F.normalize(z1, dim=1), F.normalize(z2, dim=1)])
     similarity = F.cosine_similarity(z.unsqueeze(1), z.unsqueeze(0), dim=-1) / temperature
     n = len(z1)
     positives = torch.cat([similarity.diag(n), similarity.diag(-n)])
@@ -162,23 +122,24 @@ class PerClipPipeline:
             second.append(augment(clip, kinds, self.cfg.frontend.sample_rate, self.rng))
         return torch.stack(first), torch.stack(second), labels
 
-    def train(self, first: Tensor, second: Tensor, labels: Tensor) -> float:
-        """One step on two views: a pass of the network for each view and task."""
+    def loss(self, first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
+        """The joint loss of two views: a pass of the network for each view and task."""
         system, cfg = self.system, self.cfg
-        self.optimiser.zero_grad()
+        tasks = (0,) if cfg.model.variant == "none" else (0, 1)
         embeddings = []
         for view in (first, second):
             x = make_frontend(cfg.frontend)(view)
-            embeddings += [system.backbone.branch(system.backbone.shared(x), task) for task in range(2)]
+            embeddings.append([pass_through(system.backbone, x, task) for task in tasks])
         assert system.contrastive is not None
         assert system.predictive is not None
-        contrastive = nt_xent_by_broadcasting(
-            system.contrastive(embeddings[0]), system.contrastive(embeddings[2]), cfg.loss.temperature
-        )
-        predictive = (
-            mlap(system.predictive(embeddings[1]), labels) + mlap(system.predictive(embeddings[3]), labels)
-        ) / 2
-        loss = contrastive + cfg.loss.mlap_weight * predictive
+        one, two = (system.contrastive(view[0]) for view in embeddings)
+        logits = system.predictive(torch.cat([view[-1] for view in embeddings]))
+        return nt_xent_by_broadcasting(one, two, cfg.loss.temperature) + cfg.loss.mlap_weight * mlap(logits, labels)
+
+    def train(self, first: Tensor, second: Tensor, labels: Tensor) -> float:
+        """One step on two views."""
+        self.optimiser.zero_grad()
+        loss = self.loss(first, second, labels)
         torch.autograd.backward(loss)
         self.optimiser.step()
         return float(loss.detach())
