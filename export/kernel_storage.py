@@ -14,16 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from device_app.arrays import Int8Array
 from export.folding import FoldedConv
 from export.graph_writer import GraphWriter
-from export.quantisation import quantise_kernel
+from export.quantisation import WEIGHT_MAX, quantise_kernel
 
 _CENTRE = 4
 """Of the nine taps of a 3x3 kernel."""
 
 
 def write_kernel(
-    writer: GraphWriter, conv: FoldedConv, name: str, site: Sequence[FoldedConv]
+    writer: GraphWriter,
+    conv: FoldedConv,
+    name: str,
+    site: Sequence[FoldedConv],
+    rounded: Int8Array | None = None,
 ) -> tuple[str, NDArray[np.float64]]:
     """Write a task's kernel in 7 bits.
 
@@ -32,20 +37,20 @@ def write_kernel(
         conv: The task's convolution.
         name: Of the convolution in the graph.
         site: The convolutions of all tasks at this place, this one included.
+        rounded: (D, C, k, k) the kernel in steps of :func:`kernel_scale`; None rounds each weight to its nearest step.
 
     Returns:
         Name of the value (D, C, k, k) int8, and the scale of each channel (D,). Channels with a negative gain are
         negated, so that the scale that the gain is multiplied into can stay positive.
     """
-    common = _common(site)
-    own = [conv] if common == "nothing" else site
-    largest = np.max([np.abs(other.kernel).max(axis=(1, 2, 3)) for other in own], axis=0)
-    steps, scale = quantise_kernel(conv.kernel, largest)
+    own = site if common_taps(site).any() else [conv]
+    scale = kernel_scale(own)
+    steps = quantise_kernel(conv.kernel, scale) if rounded is None else rounded
     sign, first = _sign(conv), _sign(own[0])
     steps = steps * first[:, None, None, None]
-    if common == "nothing":
+    if len(own) == 1:
         return writer.constant(f"{name}.weight.steps", steps), scale
-    if common == "all":
+    if common_taps(own).all():
         value = writer.constant(f"{conv.name}.weight.steps", steps)
     else:
         taps = steps.reshape(*steps.shape[:2], -1)  # (D, C, 9)
@@ -70,16 +75,22 @@ def _signed(writer: GraphWriter, steps: str, sign: NDArray[np.int8], name: str) 
     return writer.node("Cast", [signed], f"{name}.weight.steps", to=TensorProto.INT8)
 
 
-def _common(site: Sequence[FoldedConv]) -> str:
-    """Which taps the kernels of a site have in common: ``all``, all but the ``centre``, or ``nothing``."""
+def common_taps(site: Sequence[FoldedConv]) -> NDArray[np.bool_]:
+    """Which taps the kernels of a site have in common: (k, k), all of them, all but the centre, or none."""
+    shape = site[0].kernel.shape[2:]
     if len(site) < 2:
-        return "nothing"
-    if all(np.array_equal(site[0].kernel, other.kernel) for other in site[1:]):
-        return "all"
-    if site[0].kernel.shape[2:] != (3, 3):
-        return "nothing"
-    outer = [np.delete(conv.kernel.reshape(*conv.kernel.shape[:2], 9), _CENTRE, axis=2) for conv in site]
-    return "centre" if all(np.array_equal(outer[0], other) for other in outer[1:]) else "nothing"
+        return np.zeros(shape, np.bool_)
+    alike = np.all([(conv.kernel == site[0].kernel).all(axis=(0, 1)) for conv in site[1:]], axis=0)
+    if not alike.all() and (shape != (3, 3) or np.delete(alike.ravel(), _CENTRE).sum() < _CENTRE * 2):
+        return np.zeros(shape, np.bool_)  # what does not come from adapters is stored as it is
+    return np.asarray(alike, np.bool_)
+
+
+def kernel_scale(site: Sequence[FoldedConv]) -> NDArray[np.float64]:
+    """What a step is worth in each channel of the kernels of a site, (D,): the largest weight is the last step."""
+    own = site if common_taps(site).any() else site[:1]
+    largest = np.max([np.abs(conv.kernel).max(axis=(1, 2, 3)) for conv in own], axis=0)
+    return np.maximum(largest, 1e-12) / WEIGHT_MAX
 
 
 def _sign(conv: FoldedConv) -> NDArray[np.int8]:

@@ -31,6 +31,7 @@ from export.graph_writer import subgraph
 from export.network_graph import NetworkWriter, Quantisation
 from export.quantisation import choose_scales
 from export.runtime import BATCH, embed, open_session
+from export.weight_rounding import round_weights
 from train.augment.chain import AUGMENTATIONS
 from train.checkpoint import CheckpointInfo
 from train.config import Config, FrontendConfig, ModelConfig
@@ -45,8 +46,8 @@ N_BANK = 2048
 """Windows of the background bank."""
 N_MEAN = 2048
 """Windows that the embeddings' mean is taken over, others than the bank's."""
-N_CALIBRATION = 512
-"""Windows that the scales of activations are chosen on."""
+N_CALIBRATION = 1024
+"""Windows that the scales of activations are chosen on, and the weights rounded for."""
 N_TEST = 512
 """Windows that a file is compared with its checkpoint on."""
 DRAWS = {"calibration": 10**9, "mean": 2 * 10**9, "bank": 3 * 10**9, "test": 4 * 10**9}
@@ -123,7 +124,7 @@ def export_model(
 
 
 def calibrate(network: FoldedNetwork, config: Config, clips: FloatArray) -> Quantisation:
-    """Choose the scales of all activations that are rounded.
+    """Choose the scales of all activations that are rounded, and round the weights.
 
     Args:
         network: Folded.
@@ -138,7 +139,8 @@ def calibrate(network: FoldedNetwork, config: Config, clips: FloatArray) -> Quan
     batches = [clips[start : start + BATCH] for start in range(0, len(clips), BATCH)]
     scales = choose_scales(lambda batch: session.run(values, {"waveform": batch}), names, batches)
     scales["stem.same"] = scales["stem"]
-    return Quantisation(activations=scales, float_convs=_FLOAT_CONVS)
+    rounded = Quantisation(activations=scales, float_convs=_FLOAT_CONVS)
+    return round_weights(network, rounded, config.frontend, clips, np.random.default_rng(0))
 
 
 def build_graph(

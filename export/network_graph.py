@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from device_app.arrays import Int8Array
 from export.folding import FoldedBlock, FoldedBranch, FoldedConv, FoldedHead, FoldedNetwork
 from export.frontend_graph import write_frontend
 from export.graph_writer import GraphWriter
@@ -31,7 +32,11 @@ class Quantisation:
     activations: Mapping[str, ActivationScale]
     """For each activation its scale; one that is not named stays float."""
     float_convs: frozenset[str] = frozenset()
-    """Names of convolutions whose weights stay float, or their layers (``layer4``)."""
+    """Names of convolutions whose weights stay float, or what they start with (``invariant.layer4``)."""
+    kernels: Mapping[str, Int8Array] = field(default_factory=dict)
+    """For convolutions (D, C, k, k) how their weights are rounded; to the nearest step where this says nothing."""
+    bias_shifts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """For convolutions (D,) what is added to the bias."""
 
     def keeps_float(self, conv: str) -> bool:
         """Whether a convolution's weights stay float."""
@@ -48,6 +53,8 @@ class NetworkWriter:
     """Whether kernels that tasks have in common are stored once."""
     activations: dict[str, str] = field(default_factory=dict)
     """What a quantised network rounds: for each activation the value in the graph, filled in while writing."""
+    inputs: dict[str, str] = field(default_factory=dict)
+    """For each convolution the value that it gets, filled in while writing."""
     _writer: GraphWriter = field(default_factory=GraphWriter)
     _shortcuts: dict[tuple[str, str], str] = field(default_factory=dict)
     _sites: dict[str, list[FoldedConv]] = field(default_factory=dict)
@@ -166,6 +173,7 @@ class NetworkWriter:
         return self._shortcuts[x, block.name]
 
     def _conv(self, x: str, conv: FoldedConv, name: str, *, relu: bool) -> str:
+        self.inputs[name] = x
         weight, bias = self._weights(x, conv, name)
         y = self._writer.node(
             "Conv",
@@ -183,11 +191,13 @@ class NetworkWriter:
         source = x.removesuffix(".dequantised")
         if scales is None or scales.keeps_float(name) or source not in scales.activations:
             return self._float(f"{name}.weight", conv.weight), self._float(f"{name}.bias", conv.bias)
-        steps, kernel_scale = write_kernel(self._writer, conv, name, self._sites.get(conv.name, [conv]))
+        site = self._sites.get(conv.name if self.share_weights else name, [conv])
+        steps, kernel_scale = write_kernel(self._writer, conv, name, site, scales.kernels.get(name))
         scale = np.maximum(kernel_scale * np.abs(conv.gain), 1e-12).astype(np.float32)
         weight = self._dequantised(f"{name}.weight", steps, scale)
         bias_scale = scale * np.float32(scales.activations[source].scale)
-        bias_steps = np.clip(np.rint(conv.bias / bias_scale), -(2.0**31) + 1, 2.0**31 - 1).astype(np.int32)
+        bias_values = (conv.bias + scales.bias_shifts.get(name, 0.0)) / bias_scale
+        bias_steps = np.clip(np.rint(bias_values), -(2.0**31) + 1, 2.0**31 - 1).astype(np.int32)
         bias = self._dequantised(f"{name}.bias", self._writer.constant(f"{name}.bias.steps", bias_steps), bias_scale)
         return weight, bias
 

@@ -29,19 +29,10 @@ class ActivationScale:
     zero_point: int
 
 
-def quantise_kernel(kernel: NDArray[np.float64], largest: NDArray[np.float64]) -> tuple[Int8Array, NDArray[np.float64]]:
-    """Round a kernel to 7 bits.
-
-    Args:
-        kernel: (D, ...).
-        largest: (D,) absolute value that becomes :data:`WEIGHT_MAX`.
-
-    Returns:
-        (D, ...) int8 and the scale of each channel (D,).
-    """
-    scale = np.maximum(largest, 1e-12) / WEIGHT_MAX
+def quantise_kernel(kernel: NDArray[np.float64], scale: NDArray[np.float64]) -> Int8Array:
+    """Round each weight of a kernel (D, ...) to the nearest step of its channel's scale (D,), in 7 bits."""
     steps = np.rint(kernel / scale.reshape(-1, *[1] * (kernel.ndim - 1)))
-    return np.clip(steps, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8), scale
+    return np.clip(steps, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
 
 
 def choose_scales(
