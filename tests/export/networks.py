@@ -8,11 +8,17 @@ from train.config import ModelConfig, Trunk, Variant
 
 
 def random_backbone(
-    variant: Variant, trunk: Trunk = "matched", *, width: int = 4, head_dim: int = 8, n_tasks: int = 2, seed: int = 0
+    variant: Variant,
+    trunk: Trunk = "matched",
+    *,
+    width: int = 4,
+    head_dim: int = 8,
+    n_tasks: int = 2,
+    tasks: tuple[str, ...] = ("invariant", "sensitive", "third"),
+    seed: int = 0,
 ) -> Backbone:
     """A backbone in evaluation mode whose batch norms have gains of both signs."""
-    tasks = ("invariant", "sensitive", "third")[:n_tasks]
-    cfg = ModelConfig(variant=variant, trunk=trunk, width=width, tasks=tasks, head_dim=head_dim)
+    cfg = ModelConfig(variant=variant, trunk=trunk, width=width, tasks=tasks[:n_tasks], head_dim=head_dim)
     generator = torch.Generator().manual_seed(seed)
     backbone = Backbone(cfg, in_channels=1)
     with torch.no_grad():

@@ -252,7 +252,8 @@ def test_reading_faster_is_scipys_resampling(up: int, down: int) -> None:
     coefficients = rng.standard_normal(3000) + 1j * rng.standard_normal(3000)
     x = np.fft.irfft(np.concatenate([[0], coefficients]), N)
     x /= x.std()
-    ours = vocoder.read_faster(torch.from_numpy(x.astype(np.float32))[None], torch.tensor([down / up]))[0].numpy()
+    rows = vocoder.read_faster(torch.from_numpy(x.astype(np.float32))[None], torch.tensor([down / up]))
+    ours = rows.samples[rows.first[0] :][: rows.length[0]].numpy()
     theirs = resample_poly(x, up, down, window=("kaiser", 12.0))
     n = min(len(ours), len(theirs))
     if down > up:
