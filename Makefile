@@ -65,6 +65,10 @@ check: $(DEV)/.installed debs ## format, lint, types, imports, tests
 	$(DEV)/bin/lint-imports
 	$(PY) -m pytest
 
+.PHONY: size
+size: $(DEVICE)/bin/earmark ## size of the device's installed environment
+	@du -sm --apparent-size $(DEVICE) | awk '{print $$1 " MB"}'
+
 .PHONY: bench-stream
 bench-stream: $(DEV)/.installed ## sounds heard and false alarms an hour, over many random choices of sounds
 	$(PY) -m tests.bench.stream
@@ -72,3 +76,24 @@ bench-stream: $(DEV)/.installed ## sounds heard and false alarms an hour, over m
 .PHONY: demo-clips
 demo-clips: $(DEV)/.installed ## choose the demo's clips anew from ESC-10
 	$(PY) -m export.demo_clips $(EARMARK_SHARED)/data/fewshot/esc10 device_app/data/demo
+
+# --- the shipped model --------------------------------------------------------------------------------------------
+
+AUDIO := build/pretrain
+CACHE := build/cache/pretrain
+TEACHERS := $(EARMARK_SHARED)/data/teachers
+
+$(AUDIO)/.unpacked: | $(DEV)/.installed
+	@test -d $(EARMARK_SHARED)/data/pretrain || { echo "error: no pretraining audio in $(EARMARK_SHARED)/data/pretrain:" \
+	  "set EARMARK_SHARED, or rebuild the corpus with 'make corpus' (docs/TRAINING.md)" >&2; exit 1; }
+	mkdir -p $(AUDIO)
+	for archive in $(EARMARK_SHARED)/data/pretrain/*.tar; do tar -xf $$archive -C $(AUDIO); done
+	@touch $@
+
+.PHONY: model
+model: $(AUDIO)/.unpacked ## rebuild the shipped model: cache, teachers' answers, pretraining (hours), export; resumes
+	$(PY) -m train cache --audio $(AUDIO) --out $(CACHE)
+	$(PY) -m train teachers --config configs/shipped.toml --cache $(CACHE) --teachers $(TEACHERS)
+	$(PY) -m train pretrain --config configs/shipped.toml --cache $(CACHE) --teachers $(TEACHERS) --out runs/model --resume
+	$(PY) -m export runs/model/last.pt -o device_app/data/model.onnx --corpus $(CACHE)
+	$(PY) -m tests.golden.shipped_embedding runs/model/last.pt $(CACHE)
