@@ -85,7 +85,8 @@ class Embedder:
         """Largest difference between this machine's embeddings of the golden input and those in the file."""
         waveform = (self.golden.waveform.astype(np.float32) / 32768.0)[None]
         heads = self.embed_heads(waveform)
-        return max(float(np.abs(heads[name][0] - self.golden.embeddings[name]).max()) for name in self.heads)
+        # numpy's maximum, unlike Python's, of something that is not a number is not a number
+        return float(np.max([np.abs(heads[name][0] - self.golden.embeddings[name]).max() for name in self.heads]))
 
 
 def load_embedder(path: Path | None = None, heads: Sequence[str] | None = None) -> Embedder:

@@ -231,15 +231,19 @@ def with_metadata(graph: bytes, metadata: ModelMetadata, golden: GoldenVectors, 
         bank: Everyday audio.
     """
     entries = {"earmark": metadata.to_json(), "earmark_golden": golden.to_json(), "earmark_bank": bank.to_json()}
-    entries |= {
+    return graph + write_metadata(_complete(entries, metadata))
+
+
+_ENTRIES = ("earmark", "earmark_golden", "earmark_bank")
+
+
+def _complete(entries: dict[str, str], metadata: ModelMetadata) -> dict[str, str]:
+    """All that a file holds beside its network."""
+    return {name: entries[name] for name in _ENTRIES} | {
         "earmark_sha256": _entries_sha256(entries),
         "sample_rate": str(metadata.sample_rate),
         "clip_samples": str(metadata.clip_samples),
     }
-    return graph + write_metadata(entries)
-
-
-_ENTRIES = ("earmark", "earmark_golden", "earmark_bank")
 
 
 def _entries_sha256(entries: dict[str, str]) -> str:
@@ -257,6 +261,10 @@ class ModelFile:
     graph: bytes
     """The serialised network."""
 
+    def graph_of(self, heads: Sequence[str]) -> bytes:
+        """The serialised network without what only other heads need."""
+        return self.graph if len(heads) == len(self.metadata.outputs) else keep_outputs(self.graph, heads)
+
     def open_session(self, heads: Sequence[str]) -> Any:
         """An ``onnxruntime.InferenceSession`` that computes some of the heads and nothing else.
 
@@ -268,14 +276,13 @@ class ModelFile:
         """
         import onnxruntime as ort  # slow to import: not where only the dataclasses are wanted
 
-        graph = self.graph if len(heads) == len(self.metadata.outputs) else keep_outputs(self.graph, heads)
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1  # more threads spin: half a core for nothing (onnxruntime's default)
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
-            return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            return ort.InferenceSession(self.graph_of(heads), options, providers=["CPUExecutionProvider"])
         except Exception as err:  # onnxruntime raises many kinds, all of which mean that it cannot be loaded
             _log.debug("onnxruntime refused %s", self.path, exc_info=err)
             raise ModelFileError(
@@ -313,7 +320,7 @@ def read_model_file(path: Path) -> ModelFile:
         digest != metadata.graph_sha256
         or metadata.model_id != digest[:12]
         or _entries_sha256(entries) != entries["earmark_sha256"]
-        or content[metadata.graph_bytes :] != write_metadata(entries)
+        or content[metadata.graph_bytes :] != write_metadata(_complete(entries, metadata))
     ):
         raise ModelFileError(f"{path} was altered or damaged after it was exported: fetch or export it again")
     golden = GoldenVectors.from_json(entries["earmark_golden"])

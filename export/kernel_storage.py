@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from device_app.arrays import Int8Array
 from export.folding import FoldedConv
 from export.graph_writer import GraphWriter
-from export.quantisation import WEIGHT_MAX, quantise_kernel
+from export.quantisation import WEIGHT_MAX, RoundedKernel, quantise_kernel
 
 _CENTRE = 4
 """Of the nine taps of a 3x3 kernel."""
@@ -28,7 +27,7 @@ def write_kernel(
     conv: FoldedConv,
     name: str,
     site: Sequence[FoldedConv],
-    rounded: Int8Array | None = None,
+    rounded: RoundedKernel | None = None,
 ) -> tuple[str, NDArray[np.float64]]:
     """Write a task's kernel in 7 bits.
 
@@ -37,17 +36,18 @@ def write_kernel(
         conv: The task's convolution.
         name: Of the convolution in the graph.
         site: The convolutions of all tasks at this place, this one included.
-        rounded: (D, C, k, k) the kernel in steps of :func:`kernel_scale`; None rounds each weight to its nearest step.
+        rounded: The kernel as it was rounded with the others of the site; None rounds each weight to its nearest step.
 
     Returns:
         Name of the value (D, C, k, k) int8, and the scale of each channel (D,). Channels with a negative gain are
         negated, so that the scale that the gain is multiplied into can stay positive.
     """
     own = site if common_taps(site).any() else [conv]
-    scale = kernel_scale(own)
-    steps = quantise_kernel(conv.kernel, scale) if rounded is None else rounded
+    if rounded is None:
+        scale = kernel_scale(own)
+        rounded = RoundedKernel(quantise_kernel(conv.kernel, scale), scale)
     sign, first = _sign(conv), _sign(own[0])
-    steps = steps * first[:, None, None, None]
+    steps, scale = rounded.steps * first[:, None, None, None], rounded.scale
     if len(own) == 1:
         return writer.constant(f"{name}.weight.steps", steps), scale
     if common_taps(own).all():

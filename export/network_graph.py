@@ -13,12 +13,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from device_app.arrays import Int8Array
 from export.folding import FoldedBlock, FoldedBranch, FoldedConv, FoldedHead, FoldedNetwork
 from export.frontend_graph import write_frontend
 from export.graph_writer import GraphWriter
 from export.kernel_storage import write_kernel
-from export.quantisation import ActivationScale
+from export.quantisation import ActivationScale, RoundedKernel
 from train.config import FrontendConfig
 
 _LEAST_LENGTH = 1e-6
@@ -33,8 +32,8 @@ class Quantisation:
     """For each activation its scale; one that is not named stays float."""
     float_convs: frozenset[str] = frozenset()
     """Names of convolutions whose weights stay float, or what they start with (``invariant.layer4``)."""
-    kernels: Mapping[str, Int8Array] = field(default_factory=dict)
-    """For convolutions (D, C, k, k) how their weights are rounded; to the nearest step where this says nothing."""
+    kernels: Mapping[str, RoundedKernel] = field(default_factory=dict)
+    """For convolutions how their weights are rounded; to the nearest step where this says nothing."""
     bias_shifts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """For convolutions (D,) what is added to the bias."""
 

@@ -29,6 +29,16 @@ class ActivationScale:
     zero_point: int
 
 
+@dataclass(frozen=True, slots=True)
+class RoundedKernel:
+    """``kernel = scale * steps``."""
+
+    steps: Int8Array
+    """(D, C, k, k), at most :data:`WEIGHT_MAX`."""
+    scale: NDArray[np.float64]
+    """(D,), positive."""
+
+
 def quantise_kernel(kernel: NDArray[np.float64], scale: NDArray[np.float64]) -> Int8Array:
     """Round each weight of a kernel (D, ...) to the nearest step of its channel's scale (D,), in 7 bits."""
     steps = np.rint(kernel / scale.reshape(-1, *[1] * (kernel.ndim - 1)))

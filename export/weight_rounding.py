@@ -23,7 +23,7 @@ from export.folding import FoldedConv, FoldedNetwork
 from export.graph_writer import subgraph
 from export.kernel_storage import common_taps, kernel_scale
 from export.network_graph import NetworkWriter, Quantisation
-from export.quantisation import WEIGHT_MAX
+from export.quantisation import WEIGHT_MAX, RoundedKernel
 from export.runtime import BATCH, open_session
 from train.config import FrontendConfig
 
@@ -75,7 +75,7 @@ def round_weights(
             steps = round_site([rounded[name] for name in site], [inputs[name].products for name in site])
             scale = kernel_scale([rounded[name] for name in site])
             for name, kernel in zip(site, steps, strict=True):
-                kernels[name] = kernel.astype(np.int8)
+                kernels[name] = RoundedKernel(kernel.astype(np.int8), scale)
                 weights = kernel.reshape(len(scale), -1) * (scale * rounded[name].gain)[:, None]
                 shifts[name] = exact[name] - (weights @ inputs[name].mean + rounded[name].bias)
         result = replace(result, kernels=kernels, bias_shifts=shifts)
