@@ -9,14 +9,33 @@ Shapes: B rows, T samples, S source samples, N frames, K = N_FFT // 2 + 1 bins.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 N_FFT = 768
 HOP = 256
 ONSET_RATIO = 1.5
 """A frame with this many times the energy of the one a hop before starts with its own phases: attacks stay sharp."""
+
+_LEAD, _TRAIL = N_FFT + HOP, N_FFT
+"""Silence before and behind a row; before it, one hop more for the frames before the first."""
+_MARGIN = 8
+"""Silent points on both sides of what a cubic is read from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of any length, one behind the other, each with silence around it for windows that reach beyond its ends."""
+
+    samples: Tensor
+    """(total,) float32."""
+    first: Tensor
+    """(B,) int64: where each row's first sample lies."""
+    length: Tensor
+    """(B,) int64: samples of each row."""
 
 
 def stretch(source: Tensor, rate: Tensor, start: Tensor, n_samples: int) -> Tensor:
@@ -31,33 +50,44 @@ def stretch(source: Tensor, rate: Tensor, start: Tensor, n_samples: int) -> Tens
     Returns:
         (B, T) float32.
     """
-    n_rows, n_source = source.shape
-    window = torch.hann_window(N_FFT, device=source.device)
+    n_rows, length = source.shape
+    padded = F.pad(source, (_LEAD, _TRAIL))
+    first = torch.arange(n_rows, device=source.device) * padded.shape[1] + _LEAD
+    return _stretch_rows(Rows(padded.flatten(), first, torch.full_like(first, length)), rate, start, n_samples)
+
+
+def _stretch_rows(source: Rows, rate: Tensor, start: Tensor, n_samples: int) -> Tensor:
+    device = source.samples.device
+    window = torch.hann_window(N_FFT, device=device)
     n_frames = -(-n_samples // HOP) + 1
-    centre = torch.arange(n_frames, device=source.device)[:, None] * HOP * rate + start  # (N, B): frames come first
-    # Frames that lie wholly outside read zeros; one hop more on the left for the frames before them.
-    centre = centre.round().long().clamp(-N_FFT // 2, n_source + N_FFT // 2)
-    padded = torch.nn.functional.pad(source, (N_FFT + HOP, N_FFT))
-    every = padded.flatten().unfold(0, N_FFT, 1)  # a view of all windows at all positions
-    first = centre + (N_FFT + HOP - N_FFT // 2) + torch.arange(n_rows, device=source.device) * padded.shape[1]
-    now = _spectra(every, first, window)  # (N, B, K) each
-    before = _spectra(every, first - HOP, window)
+    centre = torch.arange(n_frames, device=device)[:, None] * HOP * rate + start  # (N, B): frames come first
+    # Frames that lie wholly outside read zeros.
+    centre = centre.round().long().clamp(min=-N_FFT // 2).minimum(source.length + N_FFT // 2)
+    every = source.samples.unfold(0, N_FFT, 1)  # a view of all windows at all positions
+    place = centre + (source.first - N_FFT // 2)
+    now = _spectra(every, place, window)  # (N, B, K) each
+    before = _spectra(every, place - HOP, window)
     power, power_before = (torch.addcmul(re * re, im, im) for re, im in (now, before))
-    inverse = torch.rsqrt(power + torch.finfo(torch.float32).tiny)
-    own = torch.complex(now[0] * inverse, now[1] * inverse)
+    onset = power.sum(2) > ONSET_RATIO * power_before.sum(2)  # (N, B)
     # Unit phasor of now * conj(before); 1 where there is nothing.
     re = torch.addcmul(now[0] * before[0], now[1], before[1]).add_(1e-15)
     im = torch.addcmul(now[1] * before[0], now[0], before[1], value=-1)
-    inverse_advance = torch.addcmul(re * re, im, im).rsqrt_()
-    phasor = torch.complex(re.mul_(inverse_advance), im.mul_(inverse_advance))
-    onset = (power.sum(2) > ONSET_RATIO * power_before.sum(2))[:, :, None]  # (N, B, 1)
-    phasor[0] = own[0]
-    has_onset = onset.any(dim=1)[:, 0].tolist()
+    inverse = torch.addcmul(re * re, im, im).rsqrt_()
+    phasor = torch.complex(re.mul_(inverse), im.mul_(inverse))
+
+    def own(k: int) -> Tensor:
+        """Unit phasor (B, K) of frame k as it is in the source."""
+        inverse = torch.rsqrt(power[k] + torch.finfo(torch.float32).tiny)
+        return torch.complex(now[0][k] * inverse, now[1][k] * inverse)
+
+    by_frame = phasor.unbind()
+    by_frame[0].copy_(own(0))
+    has_onset = onset.any(dim=1).tolist()
     for k in range(1, n_frames):  # over frames; all rows at once
-        phasor[k].mul_(phasor[k - 1])
+        by_frame[k].mul_(by_frame[k - 1])
         if has_onset[k]:
-            phasor[k] = torch.where(onset[k], own[k], phasor[k])
-    frames = torch.fft.irfft(phasor.mul_(power.mul_(inverse)), n=N_FFT).mul_(window)  # (N, B, N_FFT)
+            by_frame[k].copy_(torch.where(onset[k, :, None], own(k), by_frame[k]))
+    frames = torch.fft.irfft(phasor.mul_(power.sqrt_()), n=N_FFT).mul_(window)  # (N, B, N_FFT)
     return _overlap_add(frames)[:, N_FFT // 2 : N_FFT // 2 + n_samples]
 
 
@@ -76,43 +106,55 @@ def shift_pitch(waveform: Tensor, semitones: Tensor) -> Tensor:
         semitones: (B,) any real numbers.
     """
     ratio = torch.exp2(semitones / 12)
-    faster = read_faster(waveform, ratio)
-    return stretch(faster, 1 / ratio, torch.zeros_like(ratio), waveform.shape[1])
+    return _stretch_rows(read_faster(waveform, ratio), 1 / ratio, torch.zeros_like(ratio), waveform.shape[1])
 
 
-def read_faster(waveform: Tensor, ratio: Tensor) -> Tensor:
+def read_faster(waveform: Tensor, ratio: Tensor) -> Rows:
     """Resample each row so that it plays ``ratio`` times as fast, without aliasing.
 
     Band-limited below the new Nyquist frequency and doubled in rate by FFT, then interpolated by cubic polynomials.
 
     Returns:
-        (B, ceil(T / min(ratio))) float32; a row is silent behind its end.
+        Rows of ceil(T / ratio) samples.
     """
     n_samples = waveform.shape[1]
     n_fft = 2 ** math.ceil(math.log2(n_samples + 256))  # silence keeps the ends apart in the circular transform
     spectrum = torch.fft.rfft(waveform, n=n_fft)
     frequency = torch.linspace(0, 1, spectrum.shape[1], device=waveform.device)[None]  # 1 is Nyquist's
-    gain = ((1 / ratio[:, None].clamp(min=1) - frequency) / 0.05 + 1).clamp(0, 1)
-    doubled = 2 * torch.fft.irfft(spectrum * gain, n=2 * n_fft)
-    doubled = torch.cat([doubled[:, -1:], doubled], dim=1)  # the point before the first, which a cubic needs
-    length = torch.ceil(n_samples / ratio)
-    n_out = int(length.max())
-    position = torch.arange(n_out, device=waveform.device)[None] * (2 * ratio[:, None])
-    inside = position < 2 * n_samples
-    position = torch.where(inside, position, 0.0)
+    gain = ((1 / ratio[:, None].clamp(min=1) - frequency) / 0.05 + 1).clamp_(0, 1).mul_(2)
+    doubled = torch.fft.irfft(spectrum.mul_(gain), n=2 * n_fft)
+    # Silence before and behind, so that positions outside the clip need no treatment of their own.
+    n_inside = 2 * n_samples + 2
+    points = F.pad(doubled[:, :n_inside], (_MARGIN, _MARGIN))
+    points[:, _MARGIN - 1] = doubled[:, -1]  # the point before the first, which a cubic needs
+    length = torch.ceil(n_samples / ratio).long()
+    size = length + (_LEAD + _TRAIL)
+    first = size.cumsum(0) - size + _LEAD
+    total = int(size.sum())
+    row = torch.repeat_interleave(size, output_size=total)
+    # index_select and 32-bit integers: indexing by a tensor, and float32 to int64, are several times slower on a CPU.
+    time = torch.arange(total, device=waveform.device).sub_(first.index_select(0, row)).int().float()
+    position = time.mul_((2 * ratio).index_select(0, row)).clamp_(2 - _MARGIN, n_inside + _MARGIN - 4)
     whole = position.floor()
-    t = position - whole
-    left = whole.long()
-    taps = [torch.gather(doubled[:, tap:], 1, left) for tap in range(4)]
-    return _cubic(taps[0], taps[1], taps[2], taps[3], t) * inside
+    t = position.sub_(whole)
+    left = whole.int().long().add_(row.mul_(points.shape[1])).add_(_MARGIN - 1)
+    flat = points.flatten()
+    taps = [flat[tap:].index_select(0, left) for tap in range(4)]
+    return Rows(_cubic(taps[0], taps[1], taps[2], taps[3], t), first, length)
 
 
 def _cubic(a: Tensor, b: Tensor, c: Tensor, d: Tensor, t: Tensor) -> Tensor:
-    """Value at ``t`` between b (0) and c (1) of the cubic polynomial through four evenly spaced points (Lagrange)."""
-    third = (d - a) / 6 + (b - c) / 2
-    second = (a + c) / 2 - b
-    first = c - a / 3 - b / 2 - d / 6
-    return ((third * t + second) * t + first) * t + b
+    """Value at ``t`` between b (0) and c (1) of the cubic polynomial through four evenly spaced points.
+
+    Newton's form on b, c, a, d; what is passed is overwritten.
+    """
+    first = c - b
+    d.sub_(c).sub_(first)  # second difference at c
+    second = a.sub_(b).add_(first)  # and at b
+    third = d.sub_(second)
+    value = torch.addcmul(second, third, t + 1, value=1 / 3)
+    value = torch.addcmul(first, value, t - 1, value=1 / 2)
+    return torch.addcmul(b, value, t)
 
 
 def _overlap_add(frames: Tensor) -> Tensor:

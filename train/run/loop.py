@@ -104,7 +104,7 @@ class Trainer:
             system = system.to(memory_format=torch.channels_last)
         self.system = system
         share_batch_norms(system, self.fabric.device)
-        optimiser = make_optimiser(system, cfg.optim)
+        optimiser = make_optimiser(system, cfg.optim, cfg.run.precision)
         if cfg.run.compile:
             system.compile()
         self.model, self.optimiser = self.fabric.setup(system, optimiser)
