@@ -39,7 +39,7 @@ def fit(examples: list[Examples], background: list[Examples] | None = None) -> H
 
 
 def test_a_head_is_the_logistic_regression_of_recordings_that_weigh_the_same_less_the_prior_odds() -> None:
-    """The minimum of the loss written out, found by scipy: each side half, each recording of a side alike, odds 1:10."""
+    """The minimum of the loss written out, found by scipy: each side and its recordings weigh alike, odds 1:10."""
     examples = taught(3, "bell", "kettle")
     head = fit(examples)
     own = [entry.embeddings for entry in examples if entry.sound == "bell"]

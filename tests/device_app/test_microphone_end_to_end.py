@@ -77,10 +77,10 @@ class Listening:
 
 
 @pytest.fixture
-def profile(tmp_path: Path) -> Iterator[Path]:
+def profile(tmp_path: Path) -> Path:
     folder = tmp_path / "profile"
     assert main(["enrol", "dog", "--from", str(DOGS[0].parent), "--profile", str(folder)]) == 0
-    yield folder
+    return folder
 
 
 def running(event: dict[str, Any]) -> bool:
@@ -141,8 +141,7 @@ def test_takes_from_the_microphone_teach_a_sound(virtual_mic: VirtualMic, tmp_pa
     virtual_mic.start_playing(looped)
     folder = tmp_path / "profile"
     result = subprocess.run(
-        [sys.executable, "-m", "device_app", "enrol", "baby", "--takes", "2", "--take-s", "2.5"]
-        + ["--profile", str(folder)],
+        [sys.executable, "-m", "device_app", "enrol", "baby", "--takes=2", "--take-s=2.5", f"--profile={folder}"],
         capture_output=True,
         text=True,
         timeout=120,
@@ -165,9 +164,7 @@ def test_takes_from_the_microphone_teach_a_sound(virtual_mic: VirtualMic, tmp_pa
 
 
 @pytest.mark.parametrize("command", [["listen"], ["enrol", "bell"]])
-def test_without_a_microphone_one_sentence_says_what_to_do(
-    profile: Path, tmp_path: Path, command: list[str]
-) -> None:
+def test_without_a_microphone_one_sentence_says_what_to_do(profile: Path, tmp_path: Path, command: list[str]) -> None:
     empty = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "PULSE_SERVER": "unix:/nonexistent"}
     result = subprocess.run(
         [sys.executable, "-m", "device_app", *command, "--profile", str(profile)],
