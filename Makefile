@@ -97,3 +97,48 @@ model: $(AUDIO)/.unpacked ## rebuild the shipped model: cache, teachers' answers
 	$(PY) -m train pretrain --config configs/shipped.toml --cache $(CACHE) --teachers $(TEACHERS) --out runs/model --resume
 	$(PY) -m export runs/model/last.pt -o device_app/data/model.onnx --corpus $(CACHE)
 	$(PY) -m tests.golden.shipped_embedding runs/model/last.pt $(CACHE)
+
+# --- training -----------------------------------------------------------------------------------------------------
+
+CORPUS_DEBS := ffmpeg fluidsynth espeak-ng
+FROM ?= train/weights.pt
+OUT ?= runs/own
+SETS ?= $(wildcard $(EARMARK_SHARED)/data/fewshot/esc10 $(EARMARK_SHARED)/data/fewshot/fsdd)
+# Whether AUDIO was named by whoever called make.
+NAMED := $(filter-out file,$(origin AUDIO))
+
+.PHONY: corpus
+corpus: $(DEV)/.installed ## rebuild the pretraining corpus from Debian's packages (needs Debian; resumes)
+	@if ! dpkg-query -W $(CORPUS_DEBS) >/dev/null 2>&1; then \
+	  root=; if [ "$$(id -u)" != 0 ]; then root='sudo -n'; fi; \
+	  $$root apt-get -qq update && DEBIAN_FRONTEND=noninteractive $$root apt-get -qq install -y --no-install-recommends $(CORPUS_DEBS) >/dev/null \
+	    || { echo "error: install these first: apt-get install $(CORPUS_DEBS)" >&2; exit 1; }; \
+	fi
+	$(PY) -m train corpus --out build/debian --synth-speech 2000
+
+.PHONY: retrain
+retrain: $(DEV)/.installed ## AUDIO=FOLDER: adapt the released weights to your own audio, export, verify, evaluate; resumes
+	@[ -n "$(NAMED)" ] || { echo "error: name your folder of audio: make retrain AUDIO=FOLDER" >&2; exit 1; }
+	$(PY) -m train adapt --from $(FROM) --audio "$(AUDIO)" --out $(OUT) --resume
+	$(PY) -m export $(OUT)/last.pt -o $(OUT)/model.onnx --corpus $(OUT)/cache
+	$(PY) -m export verify $(OUT)/model.onnx --checkpoint $(OUT)/last.pt --corpus $(OUT)/cache
+	@if [ -z "$(SETS)" ]; then echo "no labelled sets to evaluate with: name their folders with SETS='FOLDER ...'" >&2; fi
+	$(if $(SETS),$(PY) -m train evaluate $(FROM) --sets $(SETS))
+	$(if $(SETS),$(PY) -m train evaluate $(OUT)/last.pt --sets $(SETS))
+	@echo "made $(OUT)/model.onnx: earmark listen --model $(OUT)/model.onnx" >&2
+
+.PHONY: bench-train
+bench-train: BENCH_CACHE = $(if $(NAMED),build/cache/own,$(CACHE))
+bench-train: $(DEV)/.installed $(if $(NAMED),,$(AUDIO)/.unpacked) ## a step's speed against a clip-by-clip pipeline as published
+	$(PY) -m train cache --audio "$(AUDIO)" --out $(BENCH_CACHE)
+	$(PY) -m train bench --config configs/shipped.toml --cache $(BENCH_CACHE) --audio "$(AUDIO)" --threads 1
+	$(PY) -m train bench --config configs/shipped.toml --cache $(BENCH_CACHE) --audio "$(AUDIO)"
+
+.PHONY: smoke
+smoke: $(DEV)/.installed ## every part of training in about a minute, on made-up sounds
+	rm -rf build/smoke
+	$(PY) -m tests.train.sounds build/smoke/audio
+	$(PY) -m train cache --audio build/smoke/audio --out build/smoke/cache
+	$(PY) -m train pretrain --config configs/smoke.toml --cache build/smoke/cache --out build/smoke/run
+	$(PY) -m export build/smoke/run/last.pt -o build/smoke/model.onnx --corpus build/smoke/cache
+	$(PY) -m train evaluate build/smoke/run/last.pt --sets build/smoke/audio --n-way 3 --episodes 50

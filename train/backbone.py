@@ -34,8 +34,9 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor, task: int) -> Tensor:
         """Map (B, C, F, T) to (B, D, F / stride, T / stride) for one task."""
-        y = self.site2(F.relu(self.site1(x, task)), task)
-        return F.relu(y + self.shortcut(x))
+        # In place: no batch norm needs its output again for its gradient.
+        y = self.site2(F.relu(self.site1(x, task), inplace=True), task)
+        return F.relu(y.add_(self.shortcut(x)), inplace=True)
 
     def shortcut(self, x: Tensor) -> Tensor:
         """Map (B, C, F, T) to (B, D, F / stride, T / stride), alike for all tasks."""
@@ -56,7 +57,7 @@ class EndNorm(nn.Module):
 
     def forward(self, x: Tensor, task: int) -> Tensor:
         """Map (B, D, F, T) to the same shape for one task."""
-        return F.relu(self.norms[task](x))
+        return F.relu(self.norms[task](x), inplace=True)
 
 
 class Backbone(nn.Module):
@@ -95,7 +96,7 @@ class Backbone(nn.Module):
 
     def shared(self, x: Tensor) -> Tensor:
         """Map (B, C, F, T) to what the branches start from: layer 1's output, or pooled features if they share more."""
-        x = F.relu(self.stem_norm(self.stem_conv(x)))
+        x = F.relu(self.stem_norm(self.stem_conv(x)), inplace=True)
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for block in self.layer1:
             x = block(x, 0)

@@ -4,11 +4,10 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 
+from tests.train.sounds import write_sounds
 from tests.train.tiny import RATE
 from train.corpus.cache import Cache, build_cache
 
@@ -24,21 +23,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 24 short recordings in three domains: tones, noises and clicks, between 0.1 and 0.9 s."""
-    folder = tmp_path_factory.mktemp("audio")
-    rng = np.random.default_rng(0)
-    for i in range(24):
-        n = int(rng.integers(1600, 14400))
-        t = np.arange(n) / RATE
-        kind = ("tones", "noises", "clicks")[i % 3]
-        if kind == "tones":
-            x = np.sin(2 * np.pi * rng.uniform(200, 3000) * t)
-        elif kind == "noises":
-            x = rng.standard_normal(n) * 0.2
-        else:
-            x = np.where(np.arange(n) % 800 < 20, 1.0, 0.0) * rng.uniform(0.2, 1)
-        (folder / kind).mkdir(exist_ok=True)
-        soundfile.write(folder / kind / f"{i:02d}.wav", 0.5 * x, RATE)
-    return folder
+    return write_sounds(tmp_path_factory.mktemp("audio"), 24)
 
 
 @pytest.fixture(scope="session")

@@ -247,6 +247,16 @@ def test_a_corpus_has_clips_a_manifest_of_sources_and_licences_and_is_completed_
         build_corpus(out, Recipe(), only=["pakced"], progress=False)
 
 
+def test_a_missing_decoder_fails_the_package_instead_of_leaving_its_files_out(
+    debian: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (debian / "debian/loose/sounds/odd.g722").write_bytes(b"no header")
+    monkeypatch.setenv("PATH", str(debian))
+    with pytest.raises(CorpusError, match=r"1 of 1 packages failed: loose"):
+        build_corpus(debian / "out", Recipe(), only=["loose"], progress=False)
+    assert "ffmpeg is not installed: apt-get install ffmpeg" in caplog.text
+
+
 def test_another_recipe_makes_the_clips_anew(debian: Path) -> None:
     out = debian / "out"
     build_corpus(out, Recipe(), only=["loose"], progress=False)

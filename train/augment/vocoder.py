@@ -67,13 +67,15 @@ def _stretch_rows(source: Rows, rate: Tensor, start: Tensor, n_samples: int) -> 
     place = centre + (source.first - N_FFT // 2)
     now = _spectra(every, place, window)  # (N, B, K) each
     before = _spectra(every, place - HOP, window)
-    power, power_before = (torch.addcmul(re * re, im, im) for re, im in (now, before))
+    power, power_before = (torch.mul(re, re).addcmul_(im, im) for re, im in (now, before))
     onset = power.sum(2) > ONSET_RATIO * power_before.sum(2)  # (N, B)
     # Unit phasor of now * conj(before); 1 where there is nothing.
-    re = torch.addcmul(now[0] * before[0], now[1], before[1]).add_(1e-15)
-    im = torch.addcmul(now[1] * before[0], now[0], before[1], value=-1)
-    inverse = torch.addcmul(re * re, im, im).rsqrt_()
+    re = torch.mul(now[0], before[0]).addcmul_(now[1], before[1]).add_(1e-15)
+    im = torch.mul(now[1], before[0]).addcmul_(now[0], before[1], value=-1)
+    del before
+    inverse = torch.mul(re, re).addcmul_(im, im).rsqrt_()
     phasor = torch.complex(re.mul_(inverse), im.mul_(inverse))
+    del re, im, inverse
 
     def own(k: int) -> Tensor:
         """Unit phasor (B, K) of frame k as it is in the source."""

@@ -54,7 +54,7 @@ def read_window(path: Path, n_samples: int, sample_rate: int, rng: np.random.Gen
 def pass_through(backbone: Backbone, x: Tensor, task: int) -> Tensor:
     """Map (B, C, F, T) to one task's (B, E) embedding as ``AdapterResNet`` does, with the parameters of ours."""
     x = F.conv2d(x, backbone.stem_conv.weight, None, 2, 3)
-    x = F.relu(backbone.stem_norm(x))
+    x = F.relu(backbone.stem_norm(x), inplace=True)
     x = F.max_pool2d(x, 3, stride=2, padding=1)
     for number, layer in enumerate((backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)):
         for block in layer:
@@ -67,13 +67,13 @@ def pass_through(backbone: Backbone, x: Tensor, task: int) -> Tensor:
 
 
 def _block(block: BasicBlock, x: Tensor, task: int) -> Tensor:
-    y = _site(block.site2, F.relu(_site(block.site1, x, task)), task)
+    y = _site(block.site2, F.relu(_site(block.site1, x, task), inplace=True), task)
     if block.downsample is not None:
         x = block.downsample(x)
     elif block.stride != 1:
         x = F.adaptive_avg_pool2d(x, (y.shape[2], y.shape[3]))
         x = torch.cat([x, x * 0], dim=1)
-    return F.relu(y + x)
+    return F.relu(y.add_(x))
 
 
 def _site(site: ConvSite, x: Tensor, task: int) -> Tensor:

@@ -20,7 +20,7 @@ from train.debian.clips import Known, Writer, decode, spans
 from train.debian.instruments import render
 from train.debian.licences import licence_of, stanzas
 from train.debian.packages import SOUNDFONTS, Package, fetch, members, read_list
-from train.debian.tools import Recipe, run
+from train.debian.tools import MissingProgramError, Recipe, run
 from train.errors import CorpusError
 from train.files import replace_file
 
@@ -128,6 +128,8 @@ def _build_package(
         seen.add(digest)
         try:
             x = decode(data, member.suffix)
+        except MissingProgramError:
+            raise
         except CorpusError as err:
             _log.debug("%s: %s", member.name, err)
             writer.dropped["unreadable"] += 1
@@ -148,9 +150,10 @@ def _speak(
     done = _done_before(mark, corpus, text, recipe, known)
     if done is not None:
         return done
-    version = run(["dpkg-query", "-W", "-f", "${Version}", "espeak-ng"]).decode()
     languages = []
-    for language in sorted({line.split()[1] for line in run(["espeak-ng", "--voices"]).decode().splitlines()[1:]}):
+    voices = run(["espeak-ng", "--voices"]).decode().splitlines()[1:]
+    version = run(["dpkg-query", "-W", "-f", "${Version}", "espeak-ng"]).decode()
+    for language in sorted({line.split()[1] for line in voices}):
         try:
             run(["espeak-ng", "-q", "-v", language + "+f4", "1"])
             languages.append(language)

@@ -33,16 +33,21 @@ class Recipe:
     """Files taken of a package, for a quick try; 0 takes all."""
 
 
+class MissingProgramError(CorpusError):
+    """A program that is not installed: no fault of the file at hand, so the file must not be left out for it."""
+
+
 def run(command: list[str], stdin: bytes | None = None, cwd: Path | None = None) -> bytes:
     """Standard output of a program.
 
     Raises:
-        CorpusError: If it is not installed, or fails.
+        MissingProgramError: If it is not installed.
+        CorpusError: If it fails.
     """
     try:
         return subprocess.run(command, input=stdin, cwd=cwd, check=True, capture_output=True).stdout
     except FileNotFoundError as err:
-        raise CorpusError(f"{command[0]} is not installed: apt-get install {command[0]}") from err
+        raise MissingProgramError(f"{command[0]} is not installed: apt-get install {command[0]}") from err
     except subprocess.CalledProcessError as err:
         tail = err.stderr.decode("utf-8", "replace").strip().splitlines()[-3:]
         raise CorpusError(f"`{' '.join(command[:4])}` failed: {' | '.join(tail)}") from err
