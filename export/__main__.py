@@ -70,6 +70,27 @@ def _verify(args: argparse.Namespace) -> int:
     return 0
 
 
+def _card_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export card",
+        description="Write the model card from a model file and the parity report beside it (python -m export verify).",
+    )
+    parser.add_argument("model", type=Path, help="a model file")
+    parser.add_argument(
+        "-o", "--out", type=Path, default=Path("MODEL_CARD.md"), metavar="MD", help="(default: %(default)s)"
+    )
+    parser.set_defaults(run=_card)
+    return parser
+
+
+def _card(args: argparse.Namespace) -> int:
+    from export.model_card import write_card
+
+    write_card(args.model, args.out)
+    print(args.out)
+    return 0
+
+
 def _bench_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export bench",
@@ -119,6 +140,7 @@ def _corpus(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "verify": _verify_parser,
+    "card": _card_parser,
     "bench": _bench_parser,
     "aarch64": _aarch64_parser,
 }

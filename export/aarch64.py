@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 
 from device_app.arrays import FloatArray
+from device_app.demo.stream import bundled_clips
 from device_app.embedder import Embedder, load_embedder
+from export.decisions import Lesson, make_lesson
 from export.errors import ExportError
+from export.few_shot_sets import side_by_side
 
 _log = logging.getLogger(__name__)
 
@@ -50,14 +53,18 @@ def compare(model: Path, folder: Path) -> dict[str, Any]:
         folder: Where the userland is, or is made (400 MB).
 
     Returns:
-        The largest difference to the golden vectors, and to this machine's embeddings of further clips.
+        The largest difference to the golden vectors, and to this machine's embeddings of further clips; and on how
+        many windows of the bundled demo's recordings the two decide alike, with sounds that were taught here.
 
     Raises:
         ExportError: If the emulator or the userland cannot be had.
     """
     embedder = load_embedder(model)
     root, site = _userland(folder)
-    clips = variations(embedder)
+    lesson = _demo_lesson(embedder)
+    n_teaching = len(lesson.windows) - lesson.n_heard  # the head is fitted here: a profile is taken along
+    teaching = embedder.embed(lesson.windows[:n_teaching])
+    clips = np.concatenate([variations(embedder), lesson.windows[n_teaching:]])
     np.save(folder / "clips.npy", clips)
     program = [_QEMU, "-cpu", "cortex-a72", "-L", str(root), str(root / "usr/bin" / f"python{PYTHON}"), "-c", _PROGRAM]
     checkout = Path(__file__).parents[1]
@@ -74,6 +81,11 @@ def compare(model: Path, folder: Path) -> dict[str, Any]:
     here = embedder.embed_heads(clips)
     with np.load(folder / "embeddings.npz", allow_pickle=False) as stored:
         there = {name: stored[name] for name in here}
+    decisions = []
+    for heads in (here, there):
+        heard = side_by_side(heads)[-lesson.n_heard :] / np.float32(np.sqrt(len(heads)))
+        embeddings = np.concatenate([teaching, heard])
+        decisions.append(lesson.decide(embeddings, embedder.background(), embedder.metadata.model_id))
     return {
         "model_id": embedder.metadata.model_id,
         **json.loads(done.stdout),
@@ -82,7 +94,22 @@ def compare(model: Path, folder: Path) -> dict[str, Any]:
         "largest_difference": max(float(np.abs(there[name] - here[name]).max()) for name in here),
         "least_cosine": min(float(np.sum(there[name] * here[name], axis=1).min()) for name in here),
         "least_mean_cosine": min(float(np.sum(there[name] * here[name], axis=1).mean()) for name in here),
+        "n_decisions": lesson.n_heard,
+        "n_recognised": int(np.sum(decisions[0] >= 0)),
+        "n_decided_alike": int(np.sum(decisions[0] == decisions[1])),
     }
+
+
+def _demo_lesson(embedder: Embedder) -> Lesson:
+    """The sounds that the demo teaches, and one recording of each that it lets the device hear."""
+    heard = [paths[:1] for part in ("stream", "untaught") for paths in bundled_clips(part).values()]
+    return make_lesson(
+        [(sound, path) for sound, paths in bundled_clips("enrol").items() for path in paths],
+        [path for paths in heard for path in paths],
+        sample_rate=embedder.metadata.sample_rate,
+        clip_samples=embedder.metadata.clip_samples,
+        seed=0,
+    )
 
 
 def variations(embedder: Embedder, n_clips: int = 24) -> FloatArray:

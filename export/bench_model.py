@@ -10,20 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from device_app.embedder import Embedder, load_embedder
 from device_app.model_file import ModelMetadata
 from device_app.onnx_bytes import keep_outputs
 from export.errors import ExportError
-from export.folding import add_linear_head, fold
-from export.model_export import read_architecture
 from export.network_graph import NetworkWriter
 from export.parity_table import table
 from export.runtime import open_session
 from export.stopwatch import Timing, race
-from train.backbone import Backbone
-from train.config import DISTILLED, INVARIANT, SENSITIVE
+from export.storage_bench import random_network, storage_bench
+from train.config import INVARIANT, SENSITIVE
 
 _LOAD = """
 import json, os, sys, time
@@ -70,7 +67,7 @@ def bench_model(model: Path, other: Path | None) -> dict[str, Any]:
             f"file, all heads ({len(whole.heads)})": _embedding(whole, clip),
             f"file, {' and '.join(pair)}": _embedding(both, clip),
             f"file, {pair[0]}": _embedding(one, clip),
-            "fp32, all heads": _running(fp32.read_bytes(), clip),
+            f"fp32, all heads ({len(whole.heads)})": _running(fp32.read_bytes(), clip),
             f"fp32, {' and '.join(pair)}": _running(keep_outputs(fp32.read_bytes(), pair), clip),
         }
         size = {"file": model.stat().st_size, "fp32": fp32.stat().st_size}
@@ -87,6 +84,14 @@ def bench_model(model: Path, other: Path | None) -> dict[str, Any]:
         "clip_s": seconds,
         "times": {name: asdict(Timing(t.median_ms / seconds, t.fastest_ms / seconds)) for name, t in times.items()},
         "bytes": size,
+        "ratios": {
+            name: {
+                what: getattr(times[f"fp32, {name}"], what) / getattr(times[f"file, {name}"], what)
+                for what in ("median_ms", "fastest_ms")
+            }
+            for name in (f"all heads ({len(whole.heads)})", " and ".join(pair))
+        },
+        "storage": storage_bench(whole.metadata, pair, clip),
         "start, all heads": _start(model, ""),
         f"start, {pair[0]}": _start(model, pair[0]),
     }
@@ -94,11 +99,7 @@ def bench_model(model: Path, other: Path | None) -> dict[str, Any]:
 
 def fp32_twin(metadata: ModelMetadata) -> bytes:
     """A network of the same shape in fp32, serialised; its weights are random, on which its speed does not depend."""
-    cfg, frontend = read_architecture(metadata)
-    network = fold(Backbone(cfg, frontend.n_channels))
-    for output in metadata.outputs:
-        if output.name not in cfg.tasks:
-            network = add_linear_head(network, output.name, DISTILLED, nn.Linear(cfg.head_dim, output.size))
+    network, frontend = random_network(metadata)
     offsets = {head.name: np.zeros(len(head.bias)) for head in network.heads}
     return NetworkWriter(network).write(frontend, metadata.clip_samples, offsets).SerializeToString()
 
@@ -148,6 +149,23 @@ def bench_markdown(result: dict[str, Any]) -> str:
         [
             table(["one second of audio, one thread", "median ms", "fastest ms", "times the first"], rows),
             table(["", "imports ms", "load ms", "first clip ms", "memory MB"], starts),
+            table(
+                ["fp32 over the file, the same heads", "of medians", "of fastest"],
+                [[name, f"{r['median_ms']:.2f}", f"{r['fastest_ms']:.2f}"] for name, r in result["ratios"].items()],
+            ),
+            table(
+                ["how the two heads' weights are kept (int8, random)", "MB", "load ms", "median ms", "fastest ms"],
+                [
+                    [
+                        name,
+                        f"{r['bytes'] / 1e6:.2f}",
+                        f"{r['load_ms']:.0f}",
+                        f"{r['median_ms']:.2f}",
+                        f"{r['fastest_ms']:.2f}",
+                    ]
+                    for name, r in result["storage"].items()
+                ],
+            ),
             table(["", "MB"], [[name, f"{size / 1e6:.1f}"] for name, size in result["bytes"].items()]),
         ]
     )

@@ -11,7 +11,7 @@ from device_app.arrays import FloatArray
 from device_app.audio_file import read_audio
 from device_app.embedder import Embedder
 from device_app.enrolment.example_windows import example_windows
-from device_app.enrolment.head import Examples, Head, fit_head
+from device_app.enrolment.head import Examples, fit_head
 from device_app.errors import AudioError
 
 N_SOUNDS, N_ENROL, N_HEARD = 4, 5, 12
@@ -35,6 +35,72 @@ class Agreement:
         return self.n_alike / self.n_windows
 
 
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Sounds to teach and sounds to hear, cut into windows: embed the windows with any model, and let it decide."""
+
+    windows: FloatArray
+    """(n, clip_samples) float32: those that teach, then those that are heard."""
+    taught: tuple[tuple[str, str, int], ...]
+    """Of each recording that teaches its sound, its name, and how many of the windows are its."""
+
+    @property
+    def n_heard(self) -> int:
+        """Windows that are heard."""
+        return len(self.windows) - sum(n for _, _, n in self.taught)
+
+    def decide(self, embeddings: FloatArray, bank: FloatArray, model_id: str) -> NDArray[np.int64]:
+        """Teach a head, then let it hear.
+
+        Args:
+            embeddings: (n, size) of the windows.
+            bank: (n_bank, size), the model's background bank.
+            model_id: Of the model.
+
+        Returns:
+            For each window that is heard the index of the sound that speaks loudest above its threshold; -1 for none.
+        """
+        examples, start = [], 0
+        for sound, recording, n in self.taught:
+            examples.append(Examples(sound, recording, embeddings[start : start + n]))
+            start += n
+        head = fit_head(
+            examples,
+            background=(),
+            bank=bank,
+            model_id=model_id,
+            recordings=tuple(f"{sound}:{recording}" for sound, recording, _ in self.taught),
+        )
+        scores = head.score(embeddings[start:])
+        return np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)
+
+
+def make_lesson(
+    enrolled: Sequence[tuple[str, Path]], heard: Sequence[Path], *, sample_rate: int, clip_samples: int, seed: int
+) -> Lesson:
+    """Cut recordings into windows as the device does.
+
+    Args:
+        enrolled: Sounds and their recordings.
+        heard: Other recordings.
+        sample_rate: Hz.
+        clip_samples: Samples of a window.
+        seed: Of the noise that is added to some of the windows that teach.
+    """
+    rng = np.random.default_rng(seed)
+    windows, taught = [], []
+    for sound, path in enrolled:
+        try:
+            cut = example_windows(read_audio(path, sample_rate), sample_rate, clip_samples, rng)
+        except AudioError:  # a silent clip teaches nothing
+            continue
+        windows.append(cut)
+        taught.append((sound, path.stem, len(cut)))
+    hop = int(_HOP_S * sample_rate)
+    windows += [_stream(read_audio(path, sample_rate), clip_samples, hop) for path in heard]
+    return Lesson(np.concatenate(windows), tuple(taught))
+
+
 def agreement(first: Embedder, second: Embedder, recordings: dict[str, list[Path]], seed: int) -> Agreement:
     """Teach both models the same sounds, then let both hear the same windows.
 
@@ -53,38 +119,15 @@ def agreement(first: Embedder, second: Embedder, recordings: dict[str, list[Path
         order = [paths[i] for i in rng.permutation(len(paths))]
         enrolled += [(name, path) for path in order[:N_ENROL] if name in taught]
         heard += order[N_ENROL : N_ENROL + N_HEARD]
-    rate, clip_samples = first.metadata.sample_rate, first.metadata.clip_samples
-    windows = np.concatenate([_stream(read_audio(path, rate), clip_samples, int(_HOP_S * rate)) for path in heard])
-    answers = []
-    for embedder in (first, second):
-        head = _taught(embedder, enrolled, seed)
-        answers.append(_decide(head, embedder.embed(windows)))
-    return Agreement(len(windows), int(np.sum(answers[0] >= 0)), int(np.sum(answers[0] == answers[1])))
-
-
-def _taught(embedder: Embedder, enrolled: Sequence[tuple[str, Path]], seed: int) -> Head:
-    rng = np.random.default_rng(seed)  # the same noise for both models
-    rate, clip_samples = embedder.metadata.sample_rate, embedder.metadata.clip_samples
-    examples = []
-    for name, path in enrolled:
-        try:
-            windows = example_windows(read_audio(path, rate), rate, clip_samples, rng)
-        except AudioError:  # a silent clip teaches neither model anything
-            continue
-        examples.append(Examples(name, path.stem, embedder.embed(windows)))
-    return fit_head(
-        examples,
-        background=(),
-        bank=embedder.background(),
-        model_id=embedder.metadata.model_id,
-        recordings=tuple(f"{name}:{path.stem}" for name, path in enrolled),
+    metadata = first.metadata
+    lesson = make_lesson(
+        enrolled, heard, sample_rate=metadata.sample_rate, clip_samples=metadata.clip_samples, seed=seed
     )
-
-
-def _decide(head: Head, embeddings: FloatArray) -> NDArray[np.int64]:
-    """Index of the sound that speaks loudest above its threshold; -1 where none does."""
-    scores = head.score(embeddings)
-    return np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)
+    answers = [
+        lesson.decide(embedder.embed(lesson.windows), embedder.background(), embedder.metadata.model_id)
+        for embedder in (first, second)
+    ]
+    return Agreement(lesson.n_heard, int(np.sum(answers[0] >= 0)), int(np.sum(answers[0] == answers[1])))
 
 
 def _stream(waveform: FloatArray, clip_samples: int, hop: int) -> FloatArray:

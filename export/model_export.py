@@ -34,7 +34,7 @@ from export.runtime import BATCH, embed, open_session
 from export.weight_rounding import round_weights
 from train.augment.chain import AUGMENTATIONS
 from train.checkpoint import CheckpointInfo
-from train.config import Config, FrontendConfig, ModelConfig
+from train.config import DISTILLED, Config, FrontendConfig, ModelConfig
 from train.corpus.cache import Cache
 from train.corpus.sampling import Sampler
 
@@ -56,8 +56,8 @@ _FLOAT_CONVS: frozenset[str] = frozenset()
 """Convolutions of an int8 model that stay float."""
 _FLOAT_ACTIVATIONS: frozenset[str] = frozenset()
 
-_ARCHITECTURE, _FRONTEND = "model", "frontend"
-"""Notes in the metadata: sections of the config that the checkpoint was trained with, as JSON."""
+_ARCHITECTURE, _FRONTEND, _TEACHERS = "model", "frontend", "teachers"
+"""Notes in the metadata: sections of the config that the checkpoint was trained with, as JSON; names of teachers."""
 LICENCE = "Apache-2.0"
 DATA_LICENCE = (
     "pretrained on unlabelled audio under copyleft and attribution licences (GPL-2.0, GPL-3.0, CC BY-SA, GFDL, CC BY), "
@@ -203,6 +203,7 @@ def describe(
         notes={
             _ARCHITECTURE: json.dumps(dataclasses.asdict(config.model), sort_keys=True),
             _FRONTEND: json.dumps(dataclasses.asdict(frontend), sort_keys=True),
+            _TEACHERS: ",".join(config.distil.teachers if DISTILLED in config.model.tasks else ()),
         },
     )
     vectors = GoldenVectors(clip, {name: golden[name][0] for name in names})

@@ -116,7 +116,7 @@ class NetworkWriter:
         x = self._writer.node("MaxPool", [x], "stem.pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
         x = self._writer.node("Add", [x, self._float("stem.bias", stem.bias[:, None, None])], "stem.shifted")
         x = self._rounded(x, "stem", relu=True)
-        if self.quantisation is None or "stem" not in self.quantisation.activations:
+        if self.quantisation is None or self.quantisation.activations.get("stem") is None:
             return x
         # A convolution that changes nothing, not even the bytes, but whose output has onnxruntime's layout for
         # integers: without it every sum with a shortcut is turned there and back (a fifth of the time).
@@ -188,7 +188,7 @@ class NetworkWriter:
         """Weight and bias of a convolution of the value x."""
         scales = self.quantisation
         source = x.removesuffix(".dequantised")
-        if scales is None or scales.keeps_float(name) or source not in scales.activations:
+        if scales is None or scales.keeps_float(name) or scales.activations.get(source) is None:
             return self._float(f"{name}.weight", conv.weight), self._float(f"{name}.bias", conv.bias)
         site = self._sites.get(conv.name if self.share_weights else name, [conv])
         steps, kernel_scale = write_kernel(self._writer, conv, name, site, scales.kernels.get(name))
