@@ -98,6 +98,28 @@ model: $(AUDIO)/.unpacked ## rebuild the shipped model: cache, teachers' answers
 	$(PY) -m export runs/model/last.pt -o device_app/data/model.onnx --corpus $(CACHE)
 	$(PY) -m tests.golden.shipped_embedding runs/model/last.pt $(CACHE)
 
+# --- export -------------------------------------------------------------------------------------------------------
+
+MODEL ?= device_app/data/model.onnx
+CHECKPOINT ?= runs/model/last.pt
+EXPORT_CORPUS ?= build/cache/pretrain
+
+.PHONY: bench-model
+bench-model: $(DEV)/.installed ## speed, size, load time and memory of the model, beside fp32 and Google's speech_embedding
+	$(PY) -m export bench $(MODEL) $(addprefix --against ,$(wildcard $(EARMARK_SHARED)/data/teachers/speech-embedding.onnx))
+
+.PHONY: verify-model
+verify-model: $(DEV)/.installed ## parity report: torch against fp32 against the file (MODEL=, CHECKPOINT=, EXPORT_CORPUS=)
+	$(PY) -m export verify $(MODEL) --checkpoint $(CHECKPOINT) --corpus $(EXPORT_CORPUS) $(addprefix --fewshot ,$(wildcard $(EARMARK_SHARED)/data/fewshot))
+
+.PHONY: model-card
+model-card: $(DEV)/.installed ## MODEL_CARD.md from the model file and its parity report
+	$(PY) -m export card $(MODEL) -o MODEL_CARD.md
+
+.PHONY: emulate-pi
+emulate-pi: $(DEV)/.installed ## the model on an emulated Cortex-A72, compared with this machine (needs qemu-user-static, debootstrap)
+	$(PY) -m export aarch64 $(MODEL)
+
 # --- training -----------------------------------------------------------------------------------------------------
 
 CORPUS_DEBS := ffmpeg fluidsynth espeak-ng
