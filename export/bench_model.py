@@ -14,6 +14,7 @@ import numpy as np
 from device_app.embedder import Embedder, load_embedder
 from device_app.model_file import ModelMetadata
 from device_app.onnx_bytes import keep_outputs
+from export.edge_layers import edge_layer_bench
 from export.errors import ExportError
 from export.network_graph import NetworkWriter
 from export.parity_table import table
@@ -91,6 +92,10 @@ def bench_model(model: Path, other: Path | None) -> dict[str, Any]:
             }
             for name in (f"all heads ({len(whole.heads)})", " and ".join(pair))
         },
+        "edge_layers": {
+            name: asdict(Timing(t.median_ms / seconds, t.fastest_ms / seconds))
+            for name, t in edge_layer_bench(whole.metadata).items()
+        },
         "storage": storage_bench(whole.metadata, pair, clip),
         "start, all heads": _start(model, ""),
         f"start, {pair[0]}": _start(model, pair[0]),
@@ -152,6 +157,13 @@ def bench_markdown(result: dict[str, Any]) -> str:
             table(
                 ["fp32 over the file, the same heads", "of medians", "of fastest"],
                 [[name, f"{r['median_ms']:.2f}", f"{r['fastest_ms']:.2f}"] for name, r in result["ratios"].items()],
+            ),
+            table(
+                ["the layers that stay float", "median ms", "fastest ms"],
+                [
+                    [name, f"{t['median_ms']:.3f}", f"{t['fastest_ms']:.3f}"]
+                    for name, t in result["edge_layers"].items()
+                ],
             ),
             table(
                 ["how the two heads' weights are kept (int8, random)", "MB", "load ms", "median ms", "fastest ms"],

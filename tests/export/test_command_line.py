@@ -197,7 +197,7 @@ def test_a_card_needs_the_report_of_the_same_model(
 def test_the_benchmark_times_precisions_heads_and_ways_of_storage(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("bench_model", "storage_bench"):
+    for module in ("bench_model", "storage_bench", "edge_layers"):
         monkeypatch.setattr(f"export.{module}.race", lambda programs: stopwatch.race(programs, n_rounds=2, n_calls=1))
     result = bench_model(models / "int8.onnx", None)
     assert set(result["ratios"]) == {"all heads (5)", "invariant and sensitive"}
