@@ -124,6 +124,7 @@ emulate-pi: $(DEV)/.installed ## the model on an emulated Cortex-A72, compared w
 
 CORPUS_DEBS := ffmpeg fluidsynth espeak-ng
 FROM ?= train/weights.pt
+ADAPT ?= configs/adapt.toml
 OUT ?= runs/own
 SETS ?= $(wildcard $(EARMARK_SHARED)/data/fewshot/esc10 $(EARMARK_SHARED)/data/fewshot/fsdd)
 # Whether AUDIO was named by whoever called make.
@@ -141,7 +142,7 @@ corpus: $(DEV)/.installed ## rebuild the pretraining corpus from Debian's packag
 .PHONY: retrain
 retrain: $(DEV)/.installed ## AUDIO=FOLDER: adapt the released weights to your own audio, export, verify, evaluate; resumes
 	@[ -n "$(NAMED)" ] || { echo "error: name your folder of audio: make retrain AUDIO=FOLDER" >&2; exit 1; }
-	$(PY) -m train adapt --from $(FROM) --audio "$(AUDIO)" --out $(OUT) --resume
+	$(PY) -m train adapt --from $(FROM) --config $(ADAPT) --audio "$(AUDIO)" --out $(OUT) --resume
 	$(PY) -m export $(OUT)/last.pt -o $(OUT)/model.onnx --corpus $(OUT)/cache
 	$(PY) -m export verify $(OUT)/model.onnx --checkpoint $(OUT)/last.pt --corpus $(OUT)/cache
 	@if [ -z "$(SETS)" ]; then echo "no labelled sets to evaluate with: name their folders with SETS='FOLDER ...'" >&2; fi

@@ -114,6 +114,14 @@ def _teachers(args: argparse.Namespace) -> int:
     return 0
 
 
+def _teacher_file(args: argparse.Namespace) -> int:
+    from train.teacher_files import make_teacher
+
+    difference = make_teacher(args.name, args.published, args.out)
+    print(json.dumps({"teacher": str(args.out / f"{args.name}.onnx"), "largest_difference": difference}))
+    return 0
+
+
 def _bench(args: argparse.Namespace) -> int:
     import torch
 
@@ -218,6 +226,12 @@ def build_parser() -> argparse.ArgumentParser:
     teachers.add_argument("--cache", type=Path, required=True, metavar="DIR", help="made by the cache command")
     teachers.add_argument("--teachers", type=Path, required=True, metavar="DIR", help="folder of their ONNX files")
     teachers.set_defaults(run=_teachers)
+
+    teacher_file = command("teacher-file", "make a teacher's ONNX file of the file that its authors publish")
+    teacher_file.add_argument("name", choices=("mn04", "ge2e"), help="which one")
+    teacher_file.add_argument("published", type=Path, help="the authors' .pt file (docs/TRAINING.md says where from)")
+    teacher_file.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of teachers")
+    teacher_file.set_defaults(run=_teacher_file)
 
     bench = command("bench", "speed of a step on this CPU, against a clip-by-clip pipeline like the published one")
     bench.add_argument("--config", type=Path, required=True, metavar="TOML", help="whose model, batch and clip to use")
