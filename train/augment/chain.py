@@ -27,7 +27,7 @@ AUGMENTATIONS = (
 )
 """Index of a name is its label's."""
 
-CPU_ROWS = 10
+CPU_ROWS = 12
 """Most rows augmented at a time on a CPU: few enough for what comes between to stay in its caches."""
 
 

@@ -75,20 +75,19 @@ def _stretch_rows(source: Rows, rate: Tensor, start: Tensor, n_samples: int) -> 
     del before
     inverse = torch.mul(re, re).addcmul_(im, im).rsqrt_()
     phasor = torch.complex(re.mul_(inverse), im.mul_(inverse))
-    del re, im, inverse
+    del re, im
 
-    def own(k: int) -> Tensor:
-        """Unit phasor (B, K) of frame k as it is in the source."""
-        inverse = torch.rsqrt(power[k] + torch.finfo(torch.float32).tiny)
-        return torch.complex(now[0][k] * inverse, now[1][k] * inverse)
-
+    onset[0] = True
+    frame, row = onset.nonzero(as_tuple=True)  # in order of frames
+    inverse = torch.rsqrt(power[frame, row] + torch.finfo(torch.float32).tiny)
+    own = torch.complex(now[0][frame, row] * inverse, now[1][frame, row] * inverse)  # unit phasors as in the source
+    n_onsets = onset.sum(dim=1).tolist()
     by_frame = phasor.unbind()
-    by_frame[0].copy_(own(0))
-    has_onset = onset.any(dim=1).tolist()
-    for k in range(1, n_frames):  # over frames; all rows at once
-        by_frame[k].mul_(by_frame[k - 1])
-        if has_onset[k]:
-            by_frame[k].copy_(torch.where(onset[k, :, None], own(k), by_frame[k]))
+    for k, (rows, phases) in enumerate(zip(row.split(n_onsets), own.split(n_onsets), strict=True)):
+        if k:  # over frames; all rows at once
+            by_frame[k].mul_(by_frame[k - 1])
+        if n_onsets[k]:
+            by_frame[k].index_copy_(0, rows, phases)
     frames = torch.fft.irfft(phasor.mul_(power.sqrt_()), n=N_FFT).mul_(window)  # (N, B, N_FFT)
     return _overlap_add(frames)[:, N_FFT // 2 : N_FFT // 2 + n_samples]
 
