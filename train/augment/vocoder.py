@@ -83,7 +83,7 @@ def _stretch_rows(source: Rows, rate: Tensor, start: Tensor, n_samples: int) -> 
     own = torch.complex(now[0][frame, row] * inverse, now[1][frame, row] * inverse)  # unit phasors as in the source
     n_onsets = onset.sum(dim=1).tolist()
     by_frame = phasor.unbind()
-    for k, (rows, phases) in enumerate(zip(row.split(n_onsets), own.split(n_onsets), strict=True)):
+    for k, (rows, phases) in enumerate(zip(torch.split(row, n_onsets), torch.split(own, n_onsets), strict=True)):
         if k:  # over frames; all rows at once
             by_frame[k].mul_(by_frame[k - 1])
         if n_onsets[k]:
