@@ -65,6 +65,7 @@ def _pretrain(args: argparse.Namespace) -> int:
         show_progress=not args.quiet,
         teachers=args.teachers,
         verify=not args.no_verify,
+        start_from=args.start_from,
     )
     _report({"step": progress.step, "val_loss": progress.last_val})
     return 0
@@ -108,8 +109,9 @@ def _teachers(args: argparse.Namespace) -> int:
     from train.teachers import build_targets
 
     config, cache = load_config(args.config), Cache(args.cache)
-    for name in config.distil.teachers:
-        folder = build_targets(cache, args.teachers / f"{name}.onnx", config.clip_samples, progress=not args.quiet)
+    for name, domains in zip(config.distil.teachers, config.distil.domains, strict=True):
+        teacher = args.teachers / f"{name}.onnx"
+        folder = build_targets(cache, teacher, config.clip_samples, domains, progress=not args.quiet)
         print(json.dumps({"teacher": name, "targets": str(folder)}), flush=True)
     return 0
 
@@ -139,32 +141,48 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    import numpy as np
+    from train.evaluate.command import run_evaluate
 
-    from train.checkpoint import load_backbone
-    from train.fewshot import CLASSIFIERS, accuracy, embed_files, read_set, unit_length
+    return run_evaluate(args)
 
-    backbone, config, info = load_backbone(args.checkpoint)
-    for folder in args.sets:
-        labelled = read_set(folder)
-        branches = dict(zip(backbone.tasks, embed_files(backbone, config, labelled.paths), strict=True))
-        if len(branches) > 1:
-            branches["all"] = np.concatenate([unit_length(x) for x in branches.values()], axis=1)
-        for head, embeddings in branches.items():
-            result: dict[str, object] = {"step": info.step, "set": labelled.name, "head": head, "k_shot": args.k_shot}
-            for name, classify in CLASSIFIERS.items():
-                mean, half = accuracy(
-                    embeddings,
-                    labelled,
-                    classify,
-                    n_way=args.n_way,
-                    k_shot=args.k_shot,
-                    n_episodes=args.episodes,
-                    seed=args.seed,
-                )
-                result[name] = round(100 * mean, 1)
-                result[f"{name}_ci95"] = round(100 * half, 1)
-            print(json.dumps(result), flush=True)
+
+def _compare(args: argparse.Namespace) -> int:
+    from train.evaluate.command import run_compare
+
+    return run_compare(args)
+
+
+def _curve(args: argparse.Namespace) -> int:
+    from train.evaluate.command import run_curve
+
+    return run_curve(args)
+
+
+def _results(args: argparse.Namespace) -> int:
+    from train.allocator import keep_freed_memory
+    from train.config import load_config
+    from train.results.table import make_results
+
+    keep_freed_memory()
+    make_results(load_config(args.config), args.cache, args.sets, args.out, args.docs, progress=not args.quiet)
+    print(json.dumps({"results": str(args.docs / "RESULTS.md")}))
+    return 0
+
+
+def _ablate(args: argparse.Namespace) -> int:
+    from train.allocator import keep_freed_memory
+    from train.config import load_config
+    from train.errors import ConfigError
+    from train.results.ablations import ablate, read_changes
+
+    keep_freed_memory()
+    changes = read_changes(args.changes, load_config(args.config))
+    chosen = [change for change in changes if not args.only or change.name in args.only]
+    if len(chosen) < len(args.only or ()):
+        raise ConfigError(f"{args.changes} has no such change: choose among {', '.join(c.name for c in changes)}")
+    docs = None if args.only else args.docs
+    for row in ablate(chosen, args.cache, args.teachers, args.sets, args.out, docs, progress=not args.quiet):
+        print(json.dumps(row), flush=True)
     return 0
 
 
@@ -200,6 +218,9 @@ def build_parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--config", type=Path, required=True, metavar="TOML", help="all settings")
     pretrain.add_argument("--cache", type=Path, required=True, metavar="DIR", help="made by the cache command")
     pretrain.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
+    pretrain.add_argument(
+        "--from", dest="start_from", type=Path, metavar="CHECKPOINT", help="weights to start from (without: random)"
+    )
     pretrain.add_argument("--resume", action="store_true", help="go on with the run in --out, if there is one")
     pretrain.add_argument("--no-verify", action="store_true", help="do not compare the cache with its checksums first")
     pretrain.add_argument("--teachers", type=Path, metavar="DIR", help="their ONNX files, if distil.teachers names any")
@@ -241,16 +262,97 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--threads", type=int, default=0, help="of torch; 0: as many as the machine has cores")
     bench.set_defaults(run=_bench)
 
-    evaluate = command("evaluate", "few-shot accuracy of a checkpoint on folders of labelled clips")
-    evaluate.add_argument("checkpoint", type=Path, help="a .pt file of a run")
+    evaluate = command("evaluate", "few-shot accuracy on labelled sets, and what may go wrong in a room")
     evaluate.add_argument(
-        "--sets", type=Path, nargs="+", required=True, metavar="FOLDER", help="each with class folders"
+        "subject",
+        help="a checkpoint (.pt), an exported file (.onnx), or a control: log-mel-statistics, mfcc-statistics, "
+        "random-resnet18",
     )
-    evaluate.add_argument("--n-way", type=int, default=5, help="classes of an episode")
-    evaluate.add_argument("--k-shot", type=int, default=1, help="examples of a class")
-    evaluate.add_argument("--episodes", type=int, default=500, help="random tasks")
-    evaluate.add_argument("--seed", type=int, default=0, help="of the episodes")
+    evaluate.add_argument(
+        "--sets",
+        nargs="+",
+        required=True,
+        metavar="SET",
+        help="FOLDER of class folders, FOLDER@group, or NAME=FOLDER of a published set (docs/EVALUATION.md)",
+    )
+    evaluate.add_argument("--out", type=Path, metavar="DIR", help="of the report (without: build/evaluation/SUBJECT)")
+    evaluate.add_argument(
+        "--cache", type=Path, default=Path("build/evaluation/cache"), metavar="DIR", help="of tasks and embeddings"
+    )
+    evaluate.add_argument("--n-way", type=int, default=5, help="classes of a task")
+    evaluate.add_argument("--k-shots", type=int, nargs="+", default=[1, 5], metavar="K", help="examples of a class")
+    evaluate.add_argument("--n-queries", type=int, default=10, help="queries of a class, fewer where it has fewer")
+    evaluate.add_argument("--tasks", type=int, default=10_000, metavar="N", help="random tasks")
+    evaluate.add_argument("--seed", type=int, default=0, help="of the tasks")
+    evaluate.add_argument(
+        "--apart",
+        choices=("class", "task", "mixed"),
+        default="class",
+        help="queries share no group with the support of their class, of the whole task, or may share",
+    )
+    evaluate.add_argument("--skip-small-classes", action="store_true", help="leave out classes that are too small")
+    evaluate.add_argument(
+        "--probes",
+        nargs="+",
+        default=["logistic", "logistic-c100", "prototype", "sgd"],
+        metavar="PROBE",
+        help="classifiers, the main one first; MODULE:FUNCTION is a plug-in, export.proof.device_probe:device_head the "
+        "device's own",
+    )
+    evaluate.add_argument("--plug-in-tasks", type=int, default=200, metavar="N", help="of the tasks, for plug-ins")
+    evaluate.add_argument("--robustness", action="store_true", help="also under noise, rooms, levels, other groups")
+    evaluate.add_argument("--robustness-tasks", type=int, default=1000, metavar="N", help="of the tasks, for these")
+    evaluate.add_argument("--invariance", action="store_true", help="also how far each augmentation moves each head")
+    evaluate.add_argument(
+        "--controls",
+        nargs="*",
+        default=["log-mel-statistics", "mfcc-statistics"],
+        metavar="NAME",
+        help="to stand beside it on the same tasks",
+    )
     evaluate.set_defaults(run=_evaluate)
+
+    compare = command("compare", "put reports of evaluate side by side: differences on the same tasks, ranks")
+    compare.add_argument("reports", type=Path, nargs="+", metavar="REPORT", help="folders; the first is the reference")
+    compare.add_argument("--head", help="to compare (without: all heads together)")
+    compare.add_argument("--probe", default="logistic", help="by which classifier")
+    compare.add_argument("--out", type=Path, metavar="DIR", help="gets comparison.json and comparison.md")
+    compare.set_defaults(run=_compare)
+
+    curve = command("curve", "draw a run's losses, and the few-shot accuracy of the weights that it kept along the way")
+    curve.add_argument("run_folder", type=Path, metavar="RUN", help="folder of a run with run.keep_every")
+    curve.add_argument("--sets", nargs="+", required=True, metavar="SET", help="as for evaluate")
+    curve.add_argument("--figure", type=Path, required=True, metavar="PNG", help="and a JSON file of the same name")
+    curve.add_argument("--tasks", type=int, default=2000, metavar="N", help="random tasks")
+    curve.add_argument(
+        "--cache", type=Path, default=Path("build/evaluation/cache"), metavar="DIR", help="of tasks and embeddings"
+    )
+    curve.set_defaults(run=_curve)
+
+    results = command("results", "train and evaluate the paper's variants in small, write docs/RESULTS.md; resumes")
+    results.add_argument(
+        "--config", type=Path, default=Path("configs/results.toml"), metavar="TOML", help="of all runs"
+    )
+    results.add_argument("--cache", type=Path, required=True, metavar="DIR", help="made by the cache command")
+    results.add_argument("--sets", nargs="+", required=True, metavar="SET", help="as for evaluate")
+    results.add_argument("--out", type=Path, default=Path("build/results"), metavar="DIR", help="of runs and reports")
+    results.add_argument("--docs", type=Path, default=Path("docs"), metavar="DIR", help="gets RESULTS.md and figures")
+    results.set_defaults(run=_results)
+
+    ablate = command("ablate", "train the shipped recipe briefly with one thing changed at a time; resumes")
+    ablate.add_argument("--config", type=Path, default=Path("configs/shipped.toml"), metavar="TOML", help="the recipe")
+    ablate.add_argument(
+        "--changes", type=Path, default=Path("configs/ablations.toml"), metavar="TOML", help="what to change of it"
+    )
+    ablate.add_argument("--only", nargs="+", metavar="NAME", help="changes to train, without writing the table")
+    ablate.add_argument("--cache", type=Path, required=True, metavar="DIR", help="made by the cache command")
+    ablate.add_argument("--teachers", type=Path, required=True, metavar="DIR", help="their ONNX files")
+    ablate.add_argument("--sets", nargs="+", required=True, metavar="SET", help="as for evaluate")
+    ablate.add_argument("--out", type=Path, default=Path("build/ablations"), metavar="DIR", help="of the runs")
+    ablate.add_argument(
+        "--docs", type=Path, default=Path("docs"), metavar="DIR", help="whose RESULTS.md gets the table"
+    )
+    ablate.set_defaults(run=_ablate)
     return parser
 
 

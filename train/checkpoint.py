@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from train.backbone import Backbone
 from train.config import Config, config_from_dict
 from train.errors import CheckpointError, ConfigError
 from train.files import replace_file
+from train.network.backbone import Backbone
+from train.teachers import TEACHERS
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def save_checkpoint(
         path: Where to; what is there is replaced only by a complete file.
         info: Where the weights come from.
         config: The resolved config.
-        model: ``state_dict`` of a :class:`train.system.PretrainingSystem`, with the backbone under ``backbone.``.
+        model: ``state_dict`` of a :class:`train.network.system.PretrainingSystem`; the backbone is under ``backbone.``.
         training: What only a resumed run needs: optimiser, counters, random states.
 
     Raises:
@@ -153,6 +154,22 @@ def load_backbone(path: str | Path) -> tuple[Backbone, Config, CheckpointInfo]:
     load_weights(backbone, state, path)
     backbone.eval()
     return backbone, config, CheckpointInfo(**document["info"])
+
+
+def load_linear_heads(path: str | Path) -> dict[str, nn.Linear]:
+    """What a checkpoint puts on the embedding of its distilled branch, by name; in float32.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged.
+    """
+    document = read_checkpoint(Path(path))
+    heads: dict[str, nn.Linear] = {}
+    for i, teacher in enumerate(checkpoint_config(document, Path(path)).distil.teachers):
+        weight, bias = (document["model"][f"students.{i}.{kind}"] for kind in ("weight", "bias"))
+        linear = nn.Linear(weight.shape[1], weight.shape[0])
+        linear.load_state_dict({"weight": weight, "bias": bias})
+        heads[TEACHERS[teacher].head if teacher in TEACHERS else teacher] = linear
+    return heads
 
 
 def load_weights(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:

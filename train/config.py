@@ -99,6 +99,11 @@ class Config:
         """Samples of a clip."""
         return round(self.data.clip_s * self.frontend.sample_rate)
 
+    @property
+    def learns_from_views(self) -> bool:
+        """Whether any task needs augmented views; the teachers' does not."""
+        return any(task != DISTILLED for task in self.model.tasks)
+
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, as in a TOML file and in a checkpoint."""
         return json.loads(json.dumps(dataclasses.asdict(self)))

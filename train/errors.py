@@ -19,3 +19,7 @@ class CheckpointError(EarmarkError):
 
 class TrainingError(EarmarkError):
     """A run that cannot go on: a loss that is not finite, a disk that is full, an output folder that is taken."""
+
+
+class EvaluationError(EarmarkError):
+    """Something that cannot be evaluated: a model file without metadata, an unknown probe, damaged results."""

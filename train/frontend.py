@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from train.config import FrontendConfig
 from train.errors import ConfigError
 
+SILENCE_DBFS = -80.0
+"""Clips below this RMS level, their mean taken out, are silence: what an ADC or an editor puts between sounds. An
+exported network embeds them to zeros."""
+
 
 def normalise_waveform(waveform: Tensor, variance_floor: float) -> Tensor:
     """Bring each clip to mean 0 and variance 1, so that its level does not matter; silence becomes zeros.

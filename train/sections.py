@@ -209,12 +209,32 @@ class DistilConfig:
     """Names of the teachers' files, without ``.onnx``."""
     teacher_weights: tuple[float, ...] = ()
     """How much each teacher counts; as many as there are teachers."""
+    teacher_domains: tuple[tuple[str, ...], ...] = ()
+    """The domains (first folders) about whose clips each teacher is asked, an empty list for all of them; nothing for
+    all teachers and clips."""
     n_dims: int = 128
     """Principal components of a teacher's embedding that are predicted."""
     weight: float = 1.0
     """The factor mu of the whole term."""
+    contrast_weight: float = 0.0
+    """What telling the answers to the clips of a batch apart, as the teacher does, counts beside the cosine to a clip's
+    own."""
+    temperature: float = 0.07
+    """What cosines are divided by in telling them apart."""
+    batch_size: int = 0
+    """Clips a step from which the answers are predicted, over all processes and accumulated parts, drawn for that
+    alone; 0: those of the other tasks, of ``run.batch_size``."""
+    mix_probability: float = 0.0
+    """Share of those clips to which another one of them is added; the target stays that of the clip itself."""
+    mix_snr_db: tuple[float, float] = (0.0, 25.0)
+    """Power of the clip over that of what is added to it."""
     augmentations: tuple[str, ...] = ("fade", "white_noise", "mixed_noise", "time_mask", "time_shift")
     """What the branch must not mind: a clip gets none to all of these; the target is the clean clip's."""
+
+    @property
+    def domains(self) -> tuple[tuple[str, ...], ...]:
+        """As ``teacher_domains``, with an entry for each teacher."""
+        return self.teacher_domains or ((),) * len(self.teachers)
 
     def __post_init__(self) -> None:
         require(
@@ -222,8 +242,19 @@ class DistilConfig:
             f"distil.teacher_weights={list(self.teacher_weights)} must have one entry for each of "
             f"distil.teachers={list(self.teachers)}",
         )
+        require(
+            len(self.teacher_domains) in (0, len(self.teachers)),
+            f"distil.teacher_domains={[list(domains) for domains in self.teacher_domains]} must have one list for each "
+            f"of distil.teachers={list(self.teachers)}",
+        )
         require(self.n_dims >= 1, f"distil.n_dims={self.n_dims} must be at least 1")
         require(self.weight >= 0, f"distil.weight={self.weight} must not be negative")
+        require(self.contrast_weight >= 0, f"distil.contrast_weight={self.contrast_weight} must not be negative")
+        require(self.temperature > 0, f"distil.temperature={self.temperature} must be positive")
+        require(self.batch_size >= 0, f"distil.batch_size={self.batch_size} must not be negative")
+        require(0 <= self.mix_probability <= 1, f"distil.mix_probability={self.mix_probability} must lie in [0, 1]")
+        low, high = self.mix_snr_db
+        require(low <= high, f"distil.mix_snr_db={[low, high]} must be [lowest, highest]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +295,11 @@ class RunConfig:
     channels_last: bool = True
     compile: bool = False
     """torch.compile of the network."""
+    share_batch_norms: bool = True
+    """Whether several processes take the statistics of batch norms together: as one process would, but slower."""
     checkpoint_every_s: float = 120.0
+    keep_every: int = 0
+    """Steps from one set of weights that is kept, ``step-<steps>.pt``, to the next; 0 means that none is."""
     val_every: int = 500
     """Steps from one validation to the next; 0 means never."""
     val_batches: int = 8
@@ -275,7 +310,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in ("accumulate", "max_steps", "val_batches"):
             require(getattr(self, name) >= 1, f"run.{name}={getattr(self, name)} must be at least 1")
-        for name in ("val_every", "patience", "seed"):
+        for name in ("val_every", "patience", "seed", "keep_every"):
             require(getattr(self, name) >= 0, f"run.{name}={getattr(self, name)} must not be negative")
         require(self.batch_size >= 1, f"run.batch_size={self.batch_size} must be at least 1")
         require(

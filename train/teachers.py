@@ -37,8 +37,10 @@ _PCA_SAMPLE = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherSpec:
-    """How a published network wants its audio."""
+    """What a published network knows, and how it wants its audio."""
 
+    head: str
+    """Name of the head that learns to answer as it does."""
     sample_rate: int
     """Hz."""
     context_s: float
@@ -50,9 +52,9 @@ class TeacherSpec:
 
 
 TEACHERS = {
-    "mn04": TeacherSpec(sample_rate=32_000, context_s=1.0, first_dim=448),
-    "speech-embedding": TeacherSpec(sample_rate=16_000, context_s=1.0),
-    "ge2e": TeacherSpec(sample_rate=16_000, context_s=1.6, least_rms=10 ** (-30 / 20)),
+    "mn04": TeacherSpec(head="events", sample_rate=32_000, context_s=1.0, first_dim=448),
+    "speech-embedding": TeacherSpec(head="words", sample_rate=16_000, context_s=1.0),
+    "ge2e": TeacherSpec(head="voice", sample_rate=16_000, context_s=1.6, least_rms=10 ** (-30 / 20)),
 }
 """By the name of the file: EfficientAT mn04 (arXiv:2211.04772; the layer under its classifier), Google's
 speech_embedding (arXiv:2002.01322), and Resemblyzer's GE2E (arXiv:1710.10467)."""
@@ -83,20 +85,23 @@ class WindowGrid:
                 yield clip, i * self.hop
 
 
-def build_targets(cache: Cache, teacher: Path, n_samples: int, progress: bool = True) -> Path:
-    """Ask a teacher about every window of the grid; goes on where an earlier call was stopped.
+def build_targets(
+    cache: Cache, teacher: Path, n_samples: int, domains: Sequence[str] = (), progress: bool = True
+) -> Path:
+    """Ask a teacher about the windows of the grid; goes on where an earlier call was stopped.
 
     Args:
         cache: The corpus.
         teacher: An ONNX file whose name is one of :data:`TEACHERS`.
         n_samples: Samples of a window at the cache's rate.
+        domains: Those whose clips it is asked about; none: all of them.
         progress: Whether to draw a bar on stderr.
 
     Returns:
         A folder ``targets/<teacher>-<hash>`` in the cache's, with parts of (n, D) float16 and, at last, ``whole.json``.
 
     Raises:
-        ConfigError: If the teacher is missing or unknown.
+        ConfigError: If the teacher is missing or unknown, or no clip is of one of the domains.
     """
     import onnxruntime as ort
 
@@ -106,12 +111,17 @@ def build_targets(cache: Cache, teacher: Path, n_samples: int, progress: bool = 
     if not teacher.is_file():
         raise ConfigError(f"there is no teacher {teacher}: docs/TRAINING.md says where the file is had")
     grid = WindowGrid(cache.clips, n_samples, cache.sample_rate)
-    folder = targets_folder(cache, teacher, n_samples)
+    folder = targets_folder(cache, teacher, n_samples, domains)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(str(teacher), options, providers=["CPUExecutionProvider"])
     folder.mkdir(parents=True, exist_ok=True)
-    windows = list(grid.windows())
+    windows = [window for window in grid.windows() if _is_asked(window[0], domains)]
+    if not windows:
+        raise ConfigError(
+            f"distil.teacher_domains: the cache {cache.folder} has no clip of {', '.join(domains)}: it has "
+            f"{', '.join(sorted({clip.domain for clip in cache.clips}))}"
+        )
     n_parts = -(-len(windows) // _WINDOWS_A_PART)
     with tqdm(total=len(windows), unit="window", desc=teacher.stem, disable=not progress) as bar:
         for number in range(n_parts):
@@ -129,9 +139,10 @@ def build_targets(cache: Cache, teacher: Path, n_samples: int, progress: bool = 
     return folder
 
 
-def targets_folder(cache: Cache, teacher: Path, n_samples: int) -> Path:
-    """Where a teacher's answers lie: named for the corpus, the teacher's file and the window."""
-    digest = hashlib.sha256(f"{cache.sha256} {_sha256(teacher)} {n_samples} {GRID_S}".encode())
+def targets_folder(cache: Cache, teacher: Path, n_samples: int, domains: Sequence[str] = ()) -> Path:
+    """Where a teacher's answers lie: named for the corpus, its file, the window and what it is asked about."""
+    about = " ".join([cache.sha256, _sha256(teacher), str(n_samples), str(GRID_S), *sorted(domains)])
+    digest = hashlib.sha256(about.encode())
     return cache.folder / "targets" / f"{teacher.stem}-{digest.hexdigest()[:12]}"
 
 
@@ -166,16 +177,20 @@ def _context(cache: Cache, clip: Clip, start: int, n_samples: int, spec: Teacher
     return out
 
 
-def load_targets(cache: Cache, teacher: Path, n_samples: int, n_dims: int) -> Tensor:
-    """A teacher's answers to every window of the grid, reduced by PCA (fitted on a sample, not whitened).
+def _is_asked(clip: Clip, domains: Sequence[str]) -> bool:
+    return not domains or clip.domain in domains
+
+
+def load_targets(cache: Cache, teacher: Path, n_samples: int, n_dims: int, domains: Sequence[str] = ()) -> Tensor:
+    """A teacher's answers to the windows of the grid, reduced by PCA (fitted on a sample, not whitened).
 
     Returns:
-        (W, n_dims) float32, each row of unit length.
+        (W, n_dims) float32, each row of unit length, or zeros where the teacher was not asked.
 
     Raises:
         CorpusError: If the answers are missing or incomplete.
     """
-    folder = targets_folder(cache, teacher, n_samples)
+    folder = targets_folder(cache, teacher, n_samples, domains)
     whole = folder / "whole.json"
     if not whole.is_file():
         raise CorpusError(
@@ -191,7 +206,11 @@ def load_targets(cache: Cache, teacher: Path, n_samples: int, n_dims: int) -> Te
     _, axes = np.linalg.eigh(np.cov((sample - mean).T))
     reduced = (answers - mean) @ axes[:, ::-1][:, :n_dims].astype(np.float32)
     norm = np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-6)
-    return torch.from_numpy((reduced / norm).astype(np.float32))
+    grid = WindowGrid(cache.clips, n_samples, cache.sample_rate)
+    asked = np.repeat([_is_asked(clip, domains) for clip in cache.clips], grid.counts)
+    out = np.zeros((grid.n_windows, n_dims), np.float32)
+    out[asked] = reduced / norm
+    return torch.from_numpy(out)
 
 
 def _write_array(path: Path, array: FloatArray) -> None:

@@ -29,11 +29,3 @@ def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cache(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> Cache:
     return build_cache([audio], tmp_path_factory.mktemp("cache"), RATE, progress=False)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked ``slow`` run only when they are asked for with ``-m``."""
-    if "slow" not in config.getoption("-m"):
-        for item in items:
-            if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="takes minutes: pytest -m slow"))

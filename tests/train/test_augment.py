@@ -311,6 +311,31 @@ def test_each_augmentation_changes_audio_and_keeps_silence_silent(kind: str) -> 
     assert augmenter.apply(torch.zeros(8, N), order, generator).abs().max() < 1e-6
 
 
+def test_some_of_no_augmentations_are_none() -> None:
+    clips = noise()
+    assert Augmenter(AugmentConfig(), 16_000).some(clips, (), 0) is clips
+
+
+def test_mixing_adds_another_clip_at_the_asked_ratio_to_the_asked_share() -> None:
+    augmenter = Augmenter(AugmentConfig(), 16_000)
+    level = torch.tensor([0.001, 0.3] * 200)[:, None]  # the ratio is to each clip's own power
+    clips = level * noise(400, 2000)
+    mixed = augmenter.mix(clips, 0.5, (6.0, 20.0), seed=3)
+    added = mixed - clips
+    changed = added.abs().amax(dim=1) > 0
+    assert 0.4 < changed.float().mean() < 0.6
+    snr = 10 * torch.log10(clips.square().mean(dim=1) / added.square().mean(dim=1))[changed]
+    assert 5.99 < snr.min() < 6.5
+    assert 19.5 < snr.max() < 20.01
+    cosine = torch.nn.functional.cosine_similarity(added[changed][:, None], clips[None], dim=2)
+    assert torch.all(cosine.amax(dim=1) > 0.999)  # what was added is one of the others
+    assert torch.all(cosine.argmax(dim=1) != changed.nonzero()[:, 0])
+    torch.testing.assert_close(mixed, augmenter.mix(clips, 0.5, (6.0, 20.0), seed=3), rtol=0, atol=0)
+    assert augmenter.mix(clips, 0.0, (6.0, 20.0), seed=3) is clips
+    silent = torch.zeros(4, 100)
+    assert torch.equal(augmenter.mix(silent, 1.0, (0.0, 0.0), seed=0), silent)
+
+
 def test_augmenting_in_pieces_is_augmenting_at_once() -> None:
     """How many rows a CPU takes at a time decides nothing but speed: rows do not influence each other."""
     x = noise(5)

@@ -14,7 +14,7 @@ from train.bench.per_clip import PerClipPipeline
 from train.bench.published_augmentations import PITCH_RATIOS, augment, resample, shift_pitch, stretch
 from train.config import Variant
 from train.corpus.cache import Cache
-from train.system import PretrainingSystem
+from train.network.system import PretrainingSystem
 
 
 @pytest.mark.parametrize("variant", ["none", "split", "bn", "series", "parallel"])

@@ -14,7 +14,7 @@ from train.checkpoint import (
     save_checkpoint,
 )
 from train.errors import CheckpointError, TrainingError
-from train.system import PretrainingSystem
+from train.network.system import PretrainingSystem
 
 INFO = CheckpointInfo(step=12, git_commit="abc", config_sha256="def", corpus_sha256="ghi", val_loss=1.5)
 

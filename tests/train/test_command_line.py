@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.train.test_processes import _toml
+from tests.train.run.test_processes import _toml
 from tests.train.tiny import RATE, tiny_config
 from train.__main__ import main
 from train.checkpoint import load_backbone
@@ -55,11 +55,13 @@ def test_cache_pretrain_compact_adapt_and_evaluate_follow_one_another(
     assert main([*adapt, "--config", str(changes), "--device", "cpu", "-q"]) == 1
     assert "holds a run already" in capsys.readouterr().err
 
-    evaluate = ["evaluate", str(tmp_path / "own" / "last.pt"), "--sets", str(audio), "--n-way", "3", "--episodes", "40"]
-    assert main(evaluate) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    evaluate = ["evaluate", str(tmp_path / "own" / "last.pt"), "--sets", str(audio), "--n-way", "3", "--tasks", "40"]
+    folders = ["--out", str(tmp_path / "report"), "--cache", str(tmp_path / "evaluation")]
+    assert main([*evaluate, *folders, "--k-shots", "1", "--probes", "prototype", "--controls", "-q"]) == 0
+    *lines, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["head"] for line in lines] == ["invariant", "sensitive", "all"]
-    assert all(30 < line["prototype"] <= 100 for line in lines)
+    assert all(30 < line["accuracy"] <= 100 for line in lines)
+    assert Path(last["report"]).is_file()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_cache_pretrain_compact_adapt_and_evaluate_follow_one_another(
             ["adapt", "--from", "{tmp}/bad.pt", "--audio", "{tmp}/zeros", "--out", "{tmp}/r"],
             "is damaged or no checkpoint",
         ),
-        (["evaluate", "{tmp}/bad.pt", "--sets", "{tmp}/zeros"], "is damaged or no checkpoint"),
+        (["evaluate", "{tmp}/bad.pt", "--sets", "{tmp}/set"], "is damaged or no checkpoint"),
         (["compact", "{tmp}/none.pt", "--out", "{tmp}/c.pt"], "there is no checkpoint"),
     ],
 )
@@ -92,6 +94,8 @@ def test_what_a_person_can_do_wrong_ends_in_one_sentence_and_status_1(
     (tmp_path / "zeros").mkdir()
     soundfile.write(tmp_path / "zeros" / "a.wav", np.zeros(800), RATE)
     soundfile.write(tmp_path / "zeros" / "b.wav", np.full(800, np.nan), RATE, subtype="FLOAT")
+    (tmp_path / "set" / "class").mkdir(parents=True)
+    soundfile.write(tmp_path / "set" / "class" / "a.wav", np.full(800, 0.1), RATE)
     (tmp_path / "bad.pt").write_bytes(b"PK nonsense")
     before = sorted(tmp_path.rglob("*.pt"))
     assert main([argument.replace("{tmp}", str(tmp_path)) for argument in arguments]) == 1

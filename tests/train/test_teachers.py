@@ -1,17 +1,22 @@
 """Teachers whose answers can be computed by hand: a network of one matrix product."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.train.tiny import tiny_config
 from train import teachers
 from train.corpus.cache import Cache
 from train.corpus.sampling import Sampler
 from train.errors import ConfigError, CorpusError
+from train.network.system import PretrainingSystem
+from train.run.loop import Trainer
 from train.run.targets import TeacherAnswers
-from train.teachers import TeacherSpec, WindowGrid, build_targets, load_targets
+from train.teachers import TeacherSpec, WindowGrid, build_targets, load_targets, targets_folder
 
 onnx = pytest.importorskip("onnx")
 N = 4000
@@ -31,7 +36,7 @@ def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     path = tmp_path / "linear.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    monkeypatch.setitem(teachers.TEACHERS, "linear", TeacherSpec(sample_rate=16_000, context_s=0.25))
+    monkeypatch.setitem(teachers.TEACHERS, "linear", TeacherSpec(head="linear", sample_rate=16_000, context_s=0.25))
     return path
 
 
@@ -109,6 +114,58 @@ def test_windows_of_a_batch_are_those_that_its_targets_are_about(own_cache: Cach
         if clip.n_samples >= N:
             np.testing.assert_array_equal(clip_, samples)
     np.testing.assert_array_equal(targets[0], load_targets(own_cache, teacher, N, 3)[batch.rows])
+
+
+def test_a_teacher_may_be_asked_about_some_domains_alone(own_cache: Cache, teacher: Path) -> None:
+    build_targets(own_cache, teacher, N, progress=False)
+    folder = build_targets(own_cache, teacher, N, ["tones", "clicks"], progress=False)
+    assert (
+        json.loads((folder / "whole.json").read_text())["n_windows"] < WindowGrid(own_cache.clips, N, 16_000).n_windows
+    )
+    answers = load_targets(own_cache, teacher, N, 3, ["clicks", "tones"]).numpy()
+    windows = WindowGrid(own_cache.clips, N, 16_000).windows()
+    asked = np.array([clip.domain != "noises" for clip, _ in windows])
+    np.testing.assert_allclose(np.linalg.norm(answers, axis=1), asked, atol=1e-5)
+    whole = np.load(targets_folder(own_cache, teacher, N) / "part-00000.npy")[asked]
+    np.testing.assert_array_equal(np.load(folder / "part-00000.npy"), whole)
+    with pytest.raises(ConfigError, match=r"has no clip of speech: it has clicks, noises, tones"):
+        build_targets(own_cache, teacher, N, ["speech"], progress=False)
+
+
+def test_more_clips_may_be_learnt_from_teachers_than_by_the_other_tasks(
+    own_cache: Cache, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_targets(own_cache, teacher, N, progress=False)
+    config = tiny_config(
+        model={"tasks": ["invariant", "sensitive", "distilled"]},
+        distil={"teachers": ["linear"], "teacher_weights": [1.0], "n_dims": 3, "batch_size": 10},
+        data={"clip_s": 0.25},
+        run={"batch_size": 4, "accumulate": 2, "max_steps": 1, "val_every": 0},
+    )
+    source = TeacherAnswers(config, own_cache, teacher.parent)
+    trainer = Trainer(config, own_cache, tmp_path / "run", "cpu", show_progress=False, targets=source)
+    seen = []
+    forward = PretrainingSystem.forward
+
+    def remembers(self: PretrainingSystem, *args: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.append(tuple(len(arg) if arg.ndim < 3 else arg.shape[:2] for arg in args))
+        return forward(self, *args)
+
+    monkeypatch.setattr(PretrainingSystem, "forward", remembers)
+    trainer.run()
+    assert seen == [(4, 2, 5, (1, 5))] * 2  # views, labels, clips and answers of either accumulated part
+    batch, taught = trainer._draw(0)
+    assert len(set(batch.rows.tolist()) & set(taught.rows.tolist())) < 4  # a draw of its own
+    torch.testing.assert_close(taught.clips, trainer._draw(0)[1].clips, rtol=0, atol=0)
+    with pytest.raises(ConfigError, match=r"distil.batch_size=9 cannot be divided"):
+        Trainer(
+            replace(config, distil=replace(config.distil, batch_size=9)),
+            own_cache,
+            tmp_path / "other",
+            "cpu",
+            show_progress=False,
+            targets=source,
+        )
 
 
 def test_a_teacher_that_is_unknown_or_missing_is_refused(own_cache: Cache, tmp_path: Path) -> None:

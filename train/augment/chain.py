@@ -79,8 +79,25 @@ class Augmenter:
 
     def some(self, clips: Tensor, kinds: Sequence[str], seed: int) -> Tensor:
         """Put each clip of (N, T) through none to all of ``kinds``, in random order."""
+        if not kinds:
+            return clips
         generator = torch.Generator().manual_seed(seed)
         return self.apply(clips, draw_plan(len(clips), 0, len(kinds), generator, kinds).order, generator)
+
+    def mix(self, clips: Tensor, probability: float, snr_db: tuple[float, float], seed: int) -> Tensor:
+        """Add to a share of the clips of (N, T) another one of them each, ``snr_db`` (even in its range) below it."""
+        if probability == 0.0 or len(clips) < 2:
+            return clips
+        generator = torch.Generator().manual_seed(seed)
+        n = len(clips)
+        other = (torch.arange(n) + torch.randint(1, n, (n,), generator=generator)) % n
+        snr = snr_db[0] + (snr_db[1] - snr_db[0]) * torch.rand(n, generator=generator)
+        chosen = torch.rand(n, generator=generator) < probability
+        power = clips.square().mean(dim=1)
+        gain = torch.where(chosen, 10 ** (-snr / 20), 0.0).to(clips.device)
+        other = other.to(clips.device)
+        gain = gain * torch.sqrt(power / power[other].clamp(min=1e-10))
+        return clips + gain[:, None] * clips[other]
 
     def apply(self, clips: Tensor, order: Tensor, generator: torch.Generator) -> Tensor:
         """Put each row of (rows, T) through its own sequence of augmentations; the input is left as it is."""

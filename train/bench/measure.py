@@ -16,8 +16,8 @@ from train.config import INVARIANT, SENSITIVE, Config, DistilConfig, Variant
 from train.corpus.cache import Cache
 from train.corpus.layouts import training_files
 from train.corpus.sampling import Sampler
+from train.network.system import PretrainingSystem
 from train.run.optimiser import make_optimiser
-from train.system import PretrainingSystem
 
 VARIANTS: tuple[Variant, ...] = ("none", "split", "bn", "series", "parallel")
 

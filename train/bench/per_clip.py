@@ -29,14 +29,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.adapters import ConvSite
 from train.augment.chain import AUGMENTATIONS
-from train.backbone import Backbone, BasicBlock
 from train.bench.published_augmentations import augment
 from train.config import Config
 from train.frontend import make_frontend
-from train.losses import mlap
-from train.system import PretrainingSystem
+from train.network.adapters import ConvSite
+from train.network.backbone import Backbone, BasicBlock
+from train.network.losses import mlap
+from train.network.system import PretrainingSystem
 
 
 def read_window(path: Path, n_samples: int, sample_rate: int, rng: np.random.Generator) -> Tensor:

@@ -156,14 +156,17 @@ def _complete(out: Path, entries: list[dict[str, Any]], sample_rate: int, folder
 
 
 def _sources(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """Name in the index and path of every audio file."""
-    names = [folder.resolve().name for folder in folders]
-    for folder, name in zip(folders, names, strict=True):
+    """Name in the index and path of every audio file; the names are all different."""
+    seen: set[str] = set()
+    for folder in folders:
         for path in training_files(folder):
-            relative = path.relative_to(folder).as_posix()
-            if "/" not in relative or len(folders) > 1:
-                relative = f"{name}/{relative}"
-            yield relative, path
+            name = path.relative_to(folder).as_posix()
+            if "/" not in name:
+                name = f"{folder.resolve().name}/{name}"
+            while name in seen:
+                name = f"{name.split('/')[0]}/{folder.resolve().name}/{name.split('/', 1)[1]}"
+            seen.add(name)
+            yield name, path
 
 
 def _build_shard(stem: Path, sources: list[tuple[str, Path]], sample_rate: int, bar: "tqdm[Any]") -> dict[str, Any]:

@@ -35,6 +35,11 @@ class Batch:
     rows: Tensor
     """(N,) int64: the windows' numbers on the teachers' grid; -1 without one."""
 
+    def split(self, n_parts: int) -> "list[Batch]":
+        """Divide the windows into parts, one after another."""
+        pairs = zip(self.clips.chunk(n_parts), self.rows.chunk(n_parts), strict=True)
+        return [Batch(clips, rows) for clips, rows in pairs]
+
 
 class Sampler:
     """Draws batches of random windows, domains balanced, no clip twice in a batch if there are enough."""
@@ -70,7 +75,7 @@ class Sampler:
         weights = sizes**cfg.data.domain_exponent
         self.shares = weights / weights.sum()
 
-    def batch(self, step: int, n_clips: int, part: int = 0, n_parts: int = 1) -> Batch:
+    def batch(self, step: int, n_clips: int, part: int = 0, n_parts: int = 1, stream: int = 0) -> Batch:
         """Part ``part`` of ``n_parts`` of the batch of a step.
 
         Args:
@@ -78,14 +83,16 @@ class Sampler:
             n_clips: Clips of the whole batch, a multiple of ``n_parts``.
             part: Which part, from 0 on.
             n_parts: In how many.
+            stream: Batches of one stream are drawn independently of another's.
 
         Returns:
             n_clips / n_parts windows.
         """
-        chosen = self._choose(np.random.default_rng((self.seed, step)), n_clips)
+        drawn_from = (self.seed, step, *([2**32, stream] if stream else []))
+        chosen = self._choose(np.random.default_rng(drawn_from), n_clips)
         share = n_clips // n_parts
         mine = range(part * share, (part + 1) * share)
-        return self._windows([chosen[i] for i in mine], [(self.seed, step, i) for i in mine])
+        return self._windows([chosen[i] for i in mine], [(*drawn_from, i) for i in mine])
 
     def validation_batch(self, number: int, n_clips: int) -> Batch | None:
         """The ``number``-th batch of the validation clips, the same each time; None when they are used up."""

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,17 +33,17 @@ from train.config import Config
 from train.corpus.cache import Cache
 from train.corpus.sampling import Batch, Sampler
 from train.errors import CheckpointError, ConfigError, TrainingError
+from train.network.system import PretrainingSystem
 from train.run.optimiser import learning_rate, make_optimiser
 from train.run.processes import make_fabric, share_batch_norms
 from train.run.records import Records
 from train.run.targets import TargetSource
-from train.system import PretrainingSystem
 
 _log = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
 
-MAY_CHANGE = ("max_steps", "checkpoint_every_s", "val_every", "val_batches", "patience")
+MAY_CHANGE = ("max_steps", "checkpoint_every_s", "keep_every", "val_every", "val_batches", "patience")
 """Entries of ``run`` in which a resumed run may differ from the one it goes on with."""
 
 
@@ -59,7 +59,10 @@ class Progress:
 
 
 class Trainer:
-    """One run in one folder: ``last.pt``, ``best.pt`` (lowest validation loss), ``metrics.jsonl``, ``tensorboard/``."""
+    """One run in one folder: ``last.pt``, ``best.pt`` (lowest validation loss), ``metrics.jsonl``, ``tensorboard/``.
+
+    And the weights that ``run.keep_every`` keeps.
+    """
 
     def __init__(
         self,
@@ -88,13 +91,10 @@ class Trainer:
         self.out = out
         self.show_progress = show_progress
         self.fabric = make_fabric(device, cfg.run.precision)
-        n_parts = self.fabric.world_size * cfg.run.accumulate
-        if cfg.run.batch_size % n_parts or cfg.run.batch_size // n_parts < 2:
-            raise ConfigError(
-                f"run.batch_size={cfg.run.batch_size} cannot be divided among {self.fabric.world_size} processes of "
-                f"run.accumulate={cfg.run.accumulate} parts with 2 clips each: use a multiple of {n_parts}, from "
-                f"{2 * n_parts} on"
-            )
+        self._check_batch("run.batch_size", cfg.run.batch_size)
+        self.n_taught = cfg.distil.batch_size if targets else 0
+        if self.n_taught:
+            self._check_batch("distil.batch_size", self.n_taught)
         self.targets = targets
         self.sampler = Sampler(cache, cfg, targets.grid if targets else None)
         self.augmenter = Augmenter(cfg.augment, cfg.frontend.sample_rate)
@@ -103,7 +103,8 @@ class Trainer:
         if cfg.run.channels_last:
             system = system.to(memory_format=torch.channels_last)
         self.system = system
-        share_batch_norms(system, self.fabric.device)
+        if cfg.run.share_batch_norms:
+            share_batch_norms(system, self.fabric.device)
         optimiser = make_optimiser(system, cfg.optim, cfg.run.precision)
         if cfg.run.compile:
             system.compile()
@@ -153,17 +154,19 @@ class Trainer:
             desc="training",
         )
         with self._signals(), bar, Records(self.out, progress.step) if main else nullcontext() as records:
-            for step, batch in self._batches(progress.step):
+            for step, drawn in self._batches(progress.step):
                 began = time.perf_counter()
-                terms = self._step(step, batch)
+                terms = self._step(step, drawn)
                 progress.step = step + 1
-                terms["clips_per_s"] = cfg.batch_size / (time.perf_counter() - began)
+                terms["clips_per_s"] = (cfg.batch_size + self.n_taught) / (time.perf_counter() - began)
                 if cfg.val_every and progress.step % cfg.val_every == 0:
                     terms.update(self._validate())
                 if records:
                     records.write(progress.step, terms)
                 bar.set_postfix(loss=f"{terms['loss']:.3f}", clips_s=f"{terms['clips_per_s']:.0f}", refresh=False)
                 bar.update()
+                if cfg.keep_every and progress.step % cfg.keep_every == 0:
+                    self._save(f"step-{progress.step:06d}.pt", weights_alone=True)
                 done = self._told_to_stop() or bool(cfg.patience and progress.bad_vals >= cfg.patience)
                 if done or time.monotonic() - saved_at > cfg.checkpoint_every_s:
                     self._save("last.pt")
@@ -186,30 +189,49 @@ class Trainer:
         assert isinstance(reduced, Tensor)
         return float(reduced)
 
-    def _losses(self, model: nn.Module, clips: Tensor, rows: Tensor, seed: int) -> dict[str, Tensor]:
-        """Augment (N, samples) clips, whose numbers on the teachers' grid are (N,) rows, and compute their losses."""
-        clips = clips.to(self.fabric.device, non_blocking=True)
-        taught = targets = None
+    def _check_batch(self, name: str, size: int) -> None:
+        n_parts = self.fabric.world_size * self.cfg.run.accumulate
+        if size % n_parts or size // n_parts < 2:
+            raise ConfigError(
+                f"{name}={size} cannot be divided among {self.fabric.world_size} processes of "
+                f"run.accumulate={self.cfg.run.accumulate} parts with 2 clips each: use a multiple of {n_parts}, from "
+                f"{2 * n_parts} on"
+            )
+
+    def _losses(self, model: nn.Module, batch: Batch, taught: Batch, seed: int) -> dict[str, Tensor]:
+        """Augment the clips of a batch, and those that the teachers were asked about, and compute their losses."""
+        cfg = self.cfg.distil
+        degraded = targets = None
         with torch.no_grad():
-            views, labels = self.augmenter.two_views(clips, seed)
+            clips = batch.clips if self.cfg.learns_from_views else batch.clips[:0]
+            views, labels = self.augmenter.two_views(clips.to(self.fabric.device, non_blocking=True), seed)
             if self.targets is not None:
-                taught = self.augmenter.some(clips, self.cfg.distil.augmentations, seed + 1)
-                targets = self.targets(clips, rows)
-        return model(views, labels, taught, targets)
+                clips = taught.clips.to(self.fabric.device, non_blocking=True)
+                targets = self.targets(clips, taught.rows)
+                mixed = self.augmenter.mix(clips, cfg.mix_probability, cfg.mix_snr_db, seed + 2)
+                degraded = self.augmenter.some(mixed, cfg.augmentations, seed + 1)
+        return model(views, labels, degraded, targets)
 
-    def _batches(self, first: int) -> Iterator[tuple[int, Batch]]:
-        """Step and clips, the next step's being read while the present one computes."""
-        n_clips, last = self.cfg.run.batch_size, self.cfg.run.max_steps
+    def _draw(self, step: int) -> tuple[Batch, Batch]:
+        """This process's share of the clips of a step, and of those that the teachers were asked about."""
         part, n_parts = self.fabric.global_rank, self.fabric.world_size
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            pending = pool.submit(self.sampler.batch, first, n_clips, part, n_parts)
-            for step in range(first, last):
-                batch = pending.result()
-                if step + 1 < last:
-                    pending = pool.submit(self.sampler.batch, step + 1, n_clips, part, n_parts)
-                yield step, batch
+        batch = self.sampler.batch(step, self.cfg.run.batch_size, part, n_parts)
+        if not self.n_taught:
+            return batch, batch
+        return batch, self.sampler.batch(step, self.n_taught, part, n_parts, stream=1)
 
-    def _step(self, step: int, batch: Batch) -> dict[str, float]:
+    def _batches(self, first: int) -> Iterator[tuple[int, tuple[Batch, Batch]]]:
+        """Step and clips, the next step's being read while the present one computes."""
+        last = self.cfg.run.max_steps
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            pending = pool.submit(self._draw, first)
+            for step in range(first, last):
+                drawn = pending.result()
+                if step + 1 < last:
+                    pending = pool.submit(self._draw, step + 1)
+                yield step, drawn
+
+    def _step(self, step: int, drawn: tuple[Batch, Batch]) -> dict[str, float]:
         cfg = self.cfg
         rate = learning_rate(step, cfg.optim, cfg.run.max_steps)
         for group in self.optimiser.param_groups:
@@ -218,11 +240,10 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
         n_parts = cfg.run.accumulate
-        parts = zip(batch.clips.chunk(n_parts), batch.rows.chunk(n_parts), strict=True)
-        for number, (clips, rows) in enumerate(parts):
+        for number, (batch, taught) in enumerate(zip(*(both.split(n_parts) for both in drawn), strict=True)):
             seed = step_seed(cfg.run.seed, step, self.fabric.global_rank * n_parts + number)
             with self.fabric.no_backward_sync(self.model, enabled=number + 1 < n_parts):
-                losses = self._losses(self.model, clips, rows, seed)
+                losses = self._losses(self.model, batch, taught, seed)
                 self.fabric.backward(losses["loss"] / n_parts)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + self._over_processes(value, "mean") / n_parts
@@ -251,7 +272,7 @@ class Trainer:
             batch = self.sampler.validation_batch(number, n_clips)
             if batch is None:
                 break
-            losses = self._losses(self.system, batch.clips, batch.rows, step_seed(cfg.seed, 2**32, number))
+            losses = self._losses(self.system, batch, batch, step_seed(cfg.seed, 2**32, number))
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
             n_batches += 1
@@ -264,7 +285,7 @@ class Trainer:
             self.progress.bad_vals += 1
         return means
 
-    def _save(self, name: str) -> None:
+    def _save(self, name: str, weights_alone: bool = False) -> None:
         """Write a checkpoint; every process must call this, the first one writes."""
         if not self.fabric.is_global_zero:
             return
@@ -280,11 +301,13 @@ class Trainer:
             ),
             config=self.cfg,
             model=self.system.state_dict(),
-            training={
-                "optimiser": self.optimiser.state_dict(),
-                "progress": {field: getattr(progress, field) for field in Progress.__dataclass_fields__},
-            },
+            training={} if weights_alone else self._state(),
         )
+
+    def _state(self) -> dict[str, Any]:
+        """What only a resumed run needs."""
+        progress = {field: getattr(self.progress, field) for field in Progress.__dataclass_fields__}
+        return {"optimiser": self.optimiser.state_dict(), "progress": progress}
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

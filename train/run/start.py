@@ -9,9 +9,9 @@ from train.checkpoint import checkpoint_config, load_weights, read_checkpoint
 from train.config import DISTILLED, Config, config_from_dict
 from train.corpus.cache import Cache
 from train.errors import ConfigError, TrainingError
+from train.network.system import PretrainingSystem
 from train.run.loop import Device, Progress, Trainer
 from train.run.targets import FormerSelf, TeacherAnswers
-from train.system import PretrainingSystem
 
 _log = logging.getLogger(__name__)
 
@@ -29,10 +29,15 @@ def pretrain(
     show_progress: bool = True,
     teachers: Path | None = None,
     verify: bool = True,
+    start_from: Path | None = None,
 ) -> Progress:
     """Start or resume a run, having compared the cache with its checksums unless ``verify`` is off.
 
+    ``start_from`` is a checkpoint whose weights a new run starts from; heads that answer as other teachers do, which
+    it lacks, start afresh.
+
     Raises:
+        CheckpointError: If ``start_from`` is missing or damaged, or of another architecture.
         TrainingError: If ``out`` holds a run and ``resume`` is not set.
     """
     _refuse_to_overwrite(out, resume)
@@ -41,6 +46,13 @@ def pretrain(
     trainer = Trainer(cfg, cache, out, device, show_progress, targets)
     if resume and (out / "last.pt").exists():
         trainer.resume()
+    elif start_from is not None:
+        document = read_checkpoint(start_from)
+        weights = document["model"]
+        if checkpoint_config(document, start_from).distil.teachers != cfg.distil.teachers:
+            fresh = {name: value for name, value in trainer.system.state_dict().items() if name.startswith("students.")}
+            weights = {name: value for name, value in weights.items() if not name.startswith("students.")} | fresh
+        load_weights(trainer.system, weights, start_from)
     return trainer.run()
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from train.config import DISTILLED, Config
 from train.corpus.cache import Cache
 from train.errors import ConfigError
-from train.system import PretrainingSystem
+from train.network.system import PretrainingSystem
 from train.teachers import WindowGrid, load_targets
 
 
@@ -24,7 +24,7 @@ class TargetSource(Protocol):
     """Where windows must start for there to be targets; None if anywhere."""
 
     def __call__(self, clips: Tensor, rows: Tensor) -> Tensor:
-        """Targets (R, N, P) of unit length of (N, samples) clips whose numbers on the grid are (N,) rows."""
+        """Targets (R, N, P) of (N, samples) clips whose numbers on the grid are (N,) rows: of unit length, or zeros."""
 
 
 class TeacherAnswers:
@@ -37,12 +37,13 @@ class TeacherAnswers:
             ConfigError: If the teachers' folder is not given.
             CorpusError: If there are no complete answers for this cache.
         """
-        names = cfg.distil.teachers
+        names, n_dims = cfg.distil.teachers, cfg.distil.n_dims
         if teachers is None:
             raise ConfigError(f"distil.teachers={list(names)} need their files: pass their folder with --teachers")
         self.grid: WindowGrid | None = WindowGrid(cache.clips, cfg.clip_samples, cache.sample_rate)
         self._answers = [
-            load_targets(cache, teachers / f"{name}.onnx", cfg.clip_samples, cfg.distil.n_dims) for name in names
+            load_targets(cache, teachers / f"{name}.onnx", cfg.clip_samples, n_dims, domains)
+            for name, domains in zip(names, cfg.distil.domains, strict=True)
         ]
 
     def __call__(self, clips: Tensor, rows: Tensor) -> Tensor:

@@ -1,0 +1,352 @@
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.train.tiny import tiny_config
+from train.checkpoint import CheckpointInfo, compact_checkpoint, load_backbone, read_checkpoint, save_checkpoint
+from train.config import Config, OptimConfig
+from train.corpus.cache import Cache
+from train.corpus.sampling import Sampler
+from train.errors import CheckpointError, ConfigError, TrainingError
+from train.network.system import PretrainingSystem
+from train.run.loop import Trainer
+from train.run.optimiser import learning_rate, make_optimiser
+from train.run.start import adapt, pretrain
+from train.run.targets import FormerSelf
+
+
+def trainer(cache: Cache, out: Path, config: Config | None = None) -> Trainer:
+    return Trainer(config or tiny_config(), cache, out, "cpu", show_progress=False)
+
+
+def losses(out: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{name: line[name] for name in ("step", "loss", "contrastive", "mlap", "grad_norm", "lr")} for line in lines]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return read_checkpoint(path)["model"]
+
+
+def test_the_learning_rate_climbs_straight_and_falls_as_half_a_cosine() -> None:
+    cfg = OptimConfig(lr=2.0, warmup_steps=4, final_lr_ratio=0.1)
+    rates = [learning_rate(step, cfg, 24) for step in range(26)]
+    assert rates[:4] == [0.5, 1.0, 1.5, 2.0]
+    assert rates[4] == 2.0
+    assert rates[14] == pytest.approx((2.0 + 0.2) / 2)
+    assert rates[24] == rates[25] == pytest.approx(0.2)
+
+
+def test_biases_and_batch_norms_are_not_decayed() -> None:
+    system = PretrainingSystem(tiny_config())
+    decayed, others = make_optimiser(system, OptimConfig(weight_decay=0.3)).param_groups
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
+    assert {p.ndim for p in others["params"]} == {1}
+    assert len(decayed["params"]) + len(others["params"]) == len(list(system.parameters()))
+
+
+def test_stopping_and_resuming_at_any_step_gives_the_losses_of_an_unbroken_run(cache: Cache, tmp_path: Path) -> None:
+    config = tiny_config(run={"val_every": 2, "max_steps": 6})
+    trainer(cache, tmp_path / "whole", config).run()
+    unbroken = weights(tmp_path / "whole" / "last.pt")
+    for stop in (1, 2, 5):
+        out = tmp_path / f"stopped-{stop}"
+        first = trainer(cache, out, config)
+        step = first._step
+
+        def stops(number: int, batch: Any, first: Trainer = first, step: Any = step, stop: int = stop) -> Any:
+            if number + 1 == stop:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return step(number, batch)
+
+        first._step = stops  # type: ignore[method-assign]
+        assert first.run().step == stop
+        torch.manual_seed(stop)  # the state of global generators must not matter
+        pretrain(config, cache.folder, out, resume=True, device="cpu", show_progress=False)
+        assert losses(out) == losses(tmp_path / "whole")
+        torch.testing.assert_close(weights(out / "last.pt"), unbroken, rtol=0, atol=0)
+
+
+def test_what_a_killed_run_wrote_after_its_last_checkpoint_is_done_again(cache: Cache, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    config = tiny_config()
+    trainer(cache, whole, config).run()
+    run = trainer(cache, killed, config)
+    step = run._step
+
+    def dies(number: int, batch: Any) -> Any:
+        if number == 2:
+            run._save("last.pt")
+        if number == 4:
+            raise KeyboardInterrupt
+        return step(number, batch)
+
+    run._step = dies  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    assert len(losses(killed)) == 4
+    with (killed / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "lo')  # the line it died in
+    pretrain(config, cache.folder, killed, resume=True, device="cpu", show_progress=False)
+    assert losses(killed) == losses(whole)
+
+
+def test_weights_are_kept_along_the_way(cache: Cache, tmp_path: Path) -> None:
+    trainer(cache, tmp_path, tiny_config(run={"keep_every": 2, "max_steps": 5})).run()
+    kept = sorted(path.name for path in tmp_path.glob("step-*.pt"))
+    assert kept == ["step-000002.pt", "step-000004.pt"]
+    assert load_backbone(tmp_path / kept[1])[2].step == 4
+    (tmp_path / "step-000004.pt").rename(tmp_path / "last.pt")
+    run = trainer(cache, tmp_path, tiny_config(run={"max_steps": 5}))
+    with pytest.raises(CheckpointError, match="holds weights alone"):
+        run.resume()
+
+
+def test_a_run_may_start_from_the_weights_of_another(cache: Cache, tmp_path: Path) -> None:
+    trainer(cache, tmp_path / "first", tiny_config()).run()
+    slow = tiny_config(run={"max_steps": 1}, optim={"lr": 1e-9})
+    first = tmp_path / "first" / "last.pt"
+
+    def start(out: str, config: Config, checkpoint: Path = first) -> dict[str, torch.Tensor]:
+        pretrain(config, cache.folder, tmp_path / out, resume=False, show_progress=False, start_from=checkpoint)
+        return {name: value for name, value in weights(tmp_path / out / "last.pt").items() if name.endswith("weight")}
+
+    for name, value in start("second", slow).items():
+        torch.testing.assert_close(value, weights(first)[name], rtol=0, atol=1e-6, msg=name)
+    with pytest.raises(CheckpointError, match="of another architecture"):
+        start("wider", tiny_config(model={"width": 8}))
+
+
+def test_both_losses_fall(cache: Cache, tmp_path: Path) -> None:
+    config = tiny_config(model={"width": 8}, run={"max_steps": 60, "batch_size": 8}, optim={"lr": 5e-3})
+    trainer(cache, tmp_path, config).run()
+    seen = losses(tmp_path)
+    early, late = seen[:10], seen[-10:]
+    assert sum(line["contrastive"] for line in late) < 0.9 * sum(line["contrastive"] for line in early)
+    assert sum(line["mlap"] for line in late) < sum(line["mlap"] for line in early)
+
+
+def test_accumulated_parts_give_the_gradient_of_the_mean_of_their_losses(cache: Cache, tmp_path: Path) -> None:
+    config = tiny_config(run={"batch_size": 6, "accumulate": 3}, optim={"clip_norm": 0.0})
+    run = trainer(cache, tmp_path, config)
+    reference = PretrainingSystem(config)
+    reference.load_state_dict(run.system.state_dict())
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    run.system.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[:2]))
+    run._step(0, run._draw(0))
+    assert len(seen) == 3
+    reference.train()
+    for views, labels in seen:
+        (reference(views, labels)["loss"] / 3).backward()
+    for (name, ours), theirs in zip(run.system.named_parameters(), reference.parameters(), strict=True):
+        largest = theirs.grad.abs().max().item()  # up to 50 with so few clips; the memory layouts round differently
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6 * max(1.0, largest), msg=name)
+
+
+def test_validation_is_the_same_each_time_and_changes_nothing(cache: Cache, tmp_path: Path) -> None:
+    run = trainer(cache, tmp_path, tiny_config(run={"val_every": 1}))
+    before = {name: value.clone() for name, value in run.system.state_dict().items()}
+    first, second = run._validate(), run._validate()
+    assert first == second
+    assert set(first) == {"val_loss", "val_contrastive", "val_mlap"}
+    for name, value in run.system.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    assert all(p.grad is None for p in run.system.parameters())
+
+
+def test_the_best_weights_are_kept_and_patience_ends_the_run(cache: Cache, tmp_path: Path) -> None:
+    config = tiny_config(run={"val_every": 1, "patience": 3, "max_steps": 50})
+    run = trainer(cache, tmp_path, config)
+    values = iter([3.0, 2.0, 2.5, 2.1, 2.2, 1.0])
+    real = run.system.forward
+
+    def scripted(*inputs: Any) -> dict[str, torch.Tensor]:
+        return real(*inputs) if run.system.training else {"loss": torch.tensor(next(values))}
+
+    run.system.forward = scripted  # type: ignore[method-assign]
+    progress = run.run()
+    assert (progress.step, progress.best_val, progress.bad_vals) == (5, 2.0, 3)
+    assert load_backbone(tmp_path / "best.pt")[2].step == 2
+    assert load_backbone(tmp_path / "last.pt")[2].step == 5
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+    cache: Cache, tmp_path: Path
+) -> None:
+    run = trainer(cache, tmp_path)
+    step = run._step
+
+    def breaks(number: int, batch: Any) -> Any:
+        if number == 2:
+            run._save("last.pt")
+        if number == 3:
+            with torch.no_grad():
+                run.system.backbone.stem_conv.weight.fill_(float("nan"))
+        return step(number, batch)
+
+    run._step = breaks  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"the loss at step 4 is nan: lower optim.lr=0.001 .* is kept"):
+        run.run()
+    assert all(value.isfinite().all() for value in weights(tmp_path / "last.pt").values())
+    assert load_backbone(tmp_path / "last.pt")[2].step == 2
+
+
+def test_a_full_disk_stops_the_run_with_a_sentence(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(cache, tmp_path, tiny_config(run={"checkpoint_every_s": 1e-9}))
+    save, calls = torch.save, []
+
+    def fills_up(document: Any, path: Path) -> None:
+        calls.append(path)
+        if len(calls) > 2:
+            raise OSError(28, "No space left on device")
+        save(document, path)
+
+    monkeypatch.setattr(torch, "save", fills_up)
+    with pytest.raises(TrainingError, match=r"No space left on device.*--resume"):
+        run.run()
+    assert load_backbone(tmp_path / "last.pt")[2].step == 2
+
+
+def test_a_run_is_never_overwritten(cache: Cache, tmp_path: Path) -> None:
+    config = tiny_config(run={"max_steps": 1})
+    pretrain(config, cache.folder, tmp_path, resume=False, device="cpu", show_progress=False)
+    before = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(TrainingError, match="holds a run already: go on with --resume, or choose another --out"):
+        pretrain(config, cache.folder, tmp_path, resume=False, device="cpu", show_progress=False)
+    other = tiny_config(run={"max_steps": 1}, optim={"lr": 0.5})
+    with pytest.raises(CheckpointError, match=r"was trained with optim.lr=0.001, not 0.5"):
+        pretrain(other, cache.folder, tmp_path, resume=True, device="cpu", show_progress=False)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    longer = replace(config, run=replace(config.run, max_steps=2))
+    assert pretrain(longer, cache.folder, tmp_path, resume=True, device="cpu", show_progress=False).step == 2
+
+
+def test_another_corpus_is_refused_on_resuming(cache: Cache, tmp_path: Path) -> None:
+    run = trainer(cache, tmp_path, tiny_config(run={"max_steps": 1}))
+    run.run()
+    run.cache.sha256, kept = "another", run.cache.sha256
+    try:
+        with pytest.raises(CheckpointError, match="was trained on another corpus"):
+            run.resume()
+    finally:
+        run.cache.sha256 = kept
+
+
+def test_tensorboard_gets_what_the_metrics_say(cache: Cache, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer(cache, tmp_path, tiny_config(run={"val_every": 3})).run()
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    values = [event.value for event in board.Scalars("training/loss")]
+    assert values == pytest.approx([line["loss"] for line in losses(tmp_path)])
+    assert [event.step for event in board.Scalars("validation/mlap")] == [3, 6]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_compiled_network_trains_as_the_plain_one_does(cache: Cache, tmp_path: Path) -> None:
+    """Within 1 %, and under the same names in the checkpoint."""
+    trainer(cache, tmp_path / "plain", tiny_config(run={"max_steps": 3})).run()
+    trainer(cache, tmp_path / "compiled", tiny_config(run={"max_steps": 3, "compile": True})).run()
+    for one, other in zip(losses(tmp_path / "plain"), losses(tmp_path / "compiled"), strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=0.01)
+    assert weights(tmp_path / "plain/last.pt").keys() == weights(tmp_path / "compiled/last.pt").keys()
+
+
+def test_half_precision_trains_on_the_cpu(cache: Cache, tmp_path: Path) -> None:
+    full, half = tiny_config(), tiny_config(run={"precision": "bf16"})
+    trainer(cache, tmp_path / "full", full).run()
+    trainer(cache, tmp_path / "half", half).run()
+    for one, other in zip(losses(tmp_path / "full"), losses(tmp_path / "half"), strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=0.1)
+    assert all(
+        value.dtype == torch.float32
+        for value in weights(tmp_path / "half" / "last.pt").values()
+        if value.is_floating_point()
+    )
+
+
+def test_adapting_goes_on_from_weights_and_lets_only_the_run_be_changed(cache: Cache, tmp_path: Path) -> None:
+    trainer(cache, tmp_path / "first", tiny_config(run={"max_steps": 2})).run()
+    compact_checkpoint(tmp_path / "first" / "last.pt", tmp_path / "compact.pt")
+    settings = {"run": {"max_steps": 1}, "optim": {"lr": 1e-12, "warmup_steps": 0, "weight_decay": 0.0}}
+    progress = adapt(
+        tmp_path / "compact.pt",
+        settings,
+        cache.folder,
+        tmp_path / "own",
+        resume=False,
+        device="cpu",
+        show_progress=False,
+    )
+    assert progress.step == 1
+    start = weights(tmp_path / "compact.pt")
+    for name, value in weights(tmp_path / "own" / "last.pt").items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(value, start[name].to(value.dtype), rtol=0, atol=1e-6)
+    assert load_backbone(tmp_path / "own" / "last.pt")[1].optim.lr == 1e-12
+    with pytest.raises(ConfigError, match=r"\[model\] belongs to the network"):
+        adapt(tmp_path / "compact.pt", {"model": {"width": 9}}, cache.folder, tmp_path / "x", resume=False)
+    with pytest.raises(ConfigError, match=r"data.clip_s=0.5 must stay 0.25"):
+        adapt(tmp_path / "compact.pt", {"data": {"clip_s": 0.5}}, cache.folder, tmp_path / "x", resume=False)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "last.pt").write_bytes((tmp_path / "compact.pt").read_bytes())
+    with pytest.raises(CheckpointError, match="holds weights alone: start a new run"):
+        adapt(tmp_path / "compact.pt", {}, cache.folder, tmp_path / "weights", resume=True, device="cpu")
+
+
+def test_adapting_holds_the_distilled_branch_to_what_it_said_before(cache: Cache, tmp_path: Path) -> None:
+    """Its targets are its own earlier answers to the clean clips: no teacher is needed, at first nothing is lost."""
+    config = tiny_config(
+        model={"tasks": ["invariant", "sensitive", "distilled"]},
+        distil={"teachers": ["mn04", "ge2e"], "teacher_weights": [1.0, 0.5], "n_dims": 4},
+    )
+    system = PretrainingSystem(config).eval()
+    batch = Sampler(cache, config).batch(0, 6)
+    views, labels = batch.clips.repeat(2, 1), torch.zeros(6, 7)
+    targets = FormerSelf(system)(batch.clips, batch.rows)
+    assert targets.shape == (2, 6, 4)
+    assert float(system(views, labels, batch.clips, targets)["distil"]) == pytest.approx(0.0, abs=1e-5)
+    assert float(system(views, labels, batch.clips.flip(0), targets)["distil"]) > 1e-3
+    info = CheckpointInfo(step=1, git_commit="a", config_sha256="b", corpus_sha256="c")
+    save_checkpoint(tmp_path / "last.pt", info=info, config=config, model=system.state_dict(), training={})
+    settings = {"run": {"max_steps": 2}}
+    adapt(
+        tmp_path / "last.pt", settings, cache.folder, tmp_path / "own", resume=False, device="cpu", show_progress=False
+    )
+    lines = [json.loads(line) for line in (tmp_path / "own/metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        assert line["loss"] == pytest.approx(line["contrastive"] + line["mlap"] + line["distil"], rel=1e-5)
+
+
+def test_a_batch_that_does_not_divide_is_refused(cache: Cache, tmp_path: Path) -> None:
+    config = tiny_config(model={"variant": "none", "tasks": ["sensitive"]}, run={"batch_size": 1})
+    with pytest.raises(ConfigError, match=r"run.batch_size=1 cannot be divided"):
+        trainer(cache, tmp_path, config)
+
+
+def test_a_device_that_is_not_there_is_refused(cache: Cache, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ConfigError, match="no CUDA device is available here"):
+        Trainer(tiny_config(), cache, tmp_path, "cuda", show_progress=False)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_gpu_trains_in_every_precision_and_resumes(cache: Cache, tmp_path: Path, precision: str) -> None:
+    config = tiny_config(run={"precision": precision, "max_steps": 3})
+    Trainer(config, cache, tmp_path, "cuda", show_progress=False).run()
+    longer = tiny_config(run={"precision": precision, "max_steps": 5})
+    assert pretrain(longer, cache.folder, tmp_path, resume=True, device="cuda", show_progress=False).step == 5
+    assert all(value.isfinite().all() for value in weights(tmp_path / "last.pt").values())

@@ -1,0 +1,1 @@
+"""Few-shot evaluation: sets, tasks, encoders, probes, intervals, what can go wrong in a room, and the report."""

@@ -1,0 +1,1 @@
+"""Classifiers on frozen embeddings, and what their answers are worth."""
