@@ -63,7 +63,7 @@ def _verify_parser() -> argparse.ArgumentParser:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from export.parity import verify
+    from export.proof.parity import verify
 
     report = verify(args.model, args.checkpoint, corpus=args.corpus, fewshot=args.fewshot, n_episodes=args.episodes)
     print(json.dumps(report["verdict"]))
@@ -104,7 +104,7 @@ def _bench_parser() -> argparse.ArgumentParser:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from export.bench_model import bench_markdown, bench_model
+    from export.bench.bench_model import bench_markdown, bench_model
 
     result = bench_model(args.model, args.against)
     print(json.dumps(result) if args.json else bench_markdown(result))
@@ -126,7 +126,7 @@ def _aarch64_parser() -> argparse.ArgumentParser:
 
 
 def _aarch64(args: argparse.Namespace) -> int:
-    from export.aarch64 import compare
+    from export.bench.aarch64 import compare
 
     print(json.dumps(compare(args.model, args.userland)))
     return 0

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from device_app.embedder import load_embedder
 from device_app.files import write_aside
-from device_app.model_file import ModelMetadata
+from device_app.model.embedder import load_embedder
+from device_app.model.model_file import ModelMetadata
 from export.errors import ExportError
 from export.model_export import read_architecture
-from export.parity_table import cosine_table, decision_table, few_shot_table, speed_table
+from export.proof.parity_table import cosine_table, decision_table, few_shot_table, speed_table
 
 DATA = """\
 Earmark's recipe trains on unlabelled audio: sound effects, animals, vehicles, machines, alarms, weather, ambience,
@@ -47,7 +47,7 @@ Not for:
 
 - anything on which health or safety depends: alarms, medical devices, surveillance, driving. It misses sounds, and
   it hears sounds that are not there;
-- telling who speaks, or what is said: it was not built to, and is far worse at it than networks that were;
+- recognising people by their voices, or dictation: heads that learnt from networks for that stay far behind them;
 - listening to people without their knowledge, or drawing conclusions about them;
 - music, long sounds, or anything that takes more than a second to tell apart.
 """
@@ -97,7 +97,7 @@ def card_markdown(metadata: ModelMetadata, report: dict[str, Any]) -> str:
 
     Args:
         metadata: The file's own document.
-        report: Of :func:`export.parity.verify`.
+        report: Of :func:`export.proof.parity.verify`.
     """
     parts = [
         f"# Model card of {report['model']}\n",

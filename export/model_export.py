@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 
 from device_app.arrays import FloatArray
-from device_app.embedder import Embedder, load_embedder
 from device_app.files import write_aside
-from device_app.model_file import (
+from device_app.model.embedder import Embedder, load_embedder
+from device_app.model.model_file import (
     BackgroundBank,
     FrontendMetadata,
     GoldenVectors,
@@ -23,20 +23,21 @@ from device_app.model_file import (
     OutputMetadata,
     with_metadata,
 )
-from export.checkpoint_network import DESCRIPTIONS, choose_heads, read_network
 from export.errors import ExportError
-from export.folding import FoldedNetwork
-from export.golden_clip import golden_clip
-from export.graph_writer import subgraph
-from export.network_graph import NetworkWriter, Quantisation
-from export.quantisation import choose_scales
+from export.graph.checkpoint_network import DESCRIPTIONS, choose_heads, read_network
+from export.graph.folding import FoldedNetwork
+from export.graph.graph_writer import subgraph
+from export.graph.network_graph import NetworkWriter, Quantisation
+from export.proof.golden_clip import golden_clip
+from export.quantise.quantisation import choose_scales
+from export.quantise.weight_rounding import round_weights
 from export.runtime import BATCH, embed, open_session
-from export.weight_rounding import round_weights
 from train.augment.chain import AUGMENTATIONS
 from train.checkpoint import CheckpointInfo
 from train.config import DISTILLED, Config, FrontendConfig, ModelConfig
 from train.corpus.cache import Cache
 from train.corpus.sampling import Sampler
+from train.frontend import SILENCE_DBFS
 
 _log = logging.getLogger(__name__)
 
@@ -197,6 +198,7 @@ def describe(
         config_sha256=info.config_sha256,
         corpus_sha256=info.corpus_sha256,
         training_steps=info.step,
+        silence_dbfs=SILENCE_DBFS,
         licence=LICENCE,
         data_licence=DATA_LICENCE,
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),

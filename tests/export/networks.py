@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from train.backbone import Backbone
 from train.config import ModelConfig, Trunk, Variant
+from train.network.backbone import Backbone
 
 
 def random_backbone(

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_app.embedder import load_embedder
-from device_app.model_file import read_model_file
+from device_app.model.embedder import load_embedder
+from device_app.model.model_file import read_model_file
 from export import __main__ as command_line
-from export import parity, stopwatch
-from export.aarch64 import variations
-from export.bench_model import bench_markdown, bench_model
-from export.few_shot_sets import ALL_HEADS
-from export.storage_bench import APART, FOLDED_TWICE, STORED_ONCE
+from export.bench import stopwatch
+from export.bench.aarch64 import variations
+from export.bench.bench_model import bench_markdown, bench_model
+from export.bench.storage_bench import APART, FOLDED_TWICE, STORED_ONCE
+from export.proof import parity
+from export.proof.few_shot_sets import ALL_HEADS
 from tests.export.conftest import HEADS
 from train.corpus.cache import Cache
 
@@ -240,7 +241,7 @@ def test_a_file_of_an_earlier_version_that_does_not_name_its_shape_is_a_sentence
 ) -> None:
     import dataclasses
 
-    from device_app.model_file import with_metadata
+    from device_app.model.model_file import with_metadata
 
     file = read_model_file(models / "int8.onnx")
     path = tmp_path / "model.onnx"

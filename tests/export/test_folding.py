@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_app.arrays import FloatArray
-from export.folding import fold
-from export.network_graph import NetworkWriter
+from export.graph.folding import fold
+from export.graph.network_graph import NetworkWriter
 from export.runtime import embed, open_session
 from tests.export.networks import random_backbone
 from train.config import FrontendConfig, Trunk, Variant

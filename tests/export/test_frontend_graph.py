@@ -8,8 +8,8 @@ import torch
 
 from device_app.arrays import FloatArray
 from export.errors import ExportError
-from export.frontend_graph import write_frontend
-from export.graph_writer import GraphWriter, subgraph
+from export.graph.frontend_graph import write_frontend
+from export.graph.graph_writer import GraphWriter, subgraph
 from export.runtime import open_session
 from tests.export.test_folding import clips
 from train.config import Config, DataConfig, FrontendConfig

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.folding import FoldedConv, fold
-from export.graph_writer import GraphWriter
-from export.kernel_storage import common_taps, kernel_scale, write_kernel
-from export.network_graph import NetworkWriter, Quantisation
-from export.quantisation import WEIGHT_MAX, ActivationScale, choose_scales, quantise_kernel
+from export.graph.folding import FoldedConv, fold
+from export.graph.graph_writer import GraphWriter
+from export.graph.kernel_storage import common_taps, kernel_scale, write_kernel
+from export.graph.network_graph import NetworkWriter, Quantisation
+from export.quantise.quantisation import WEIGHT_MAX, ActivationScale, choose_scales, quantise_kernel
+from export.quantise.weight_rounding import convs_in_order, round_site, round_weights
 from export.runtime import open_session
-from export.weight_rounding import convs_in_order, round_site, round_weights
 from tests.export.networks import random_backbone
 from tests.export.test_folding import clips
 from train.config import FrontendConfig, Variant

@@ -9,14 +9,15 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from device_app.embedder import load_embedder
 from device_app.errors import ModelFileError
-from device_app.model_file import SCHEMA, read_model_file
-from export.checkpoint_network import choose_heads, read_network
+from device_app.model.embedder import load_embedder
+from device_app.model.model_file import SCHEMA, read_model_file
+from export.graph.checkpoint_network import choose_heads, read_network
 from export.model_export import draw_windows, export_model, read_architecture
-from export.reference import Reference
+from export.proof.reference import Reference
 from tests.export.conftest import HEADS, config
 from train.corpus.cache import Cache
+from train.frontend import SILENCE_DBFS
 
 
 def cosines(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -56,6 +57,17 @@ def test_embeddings_have_unit_length_and_no_mean_over_the_corpus(models: Path, c
     for name in HEADS:
         values = session.run([f"{name}.centred"], {"waveform": windows})[0]
         assert np.abs(values.mean(axis=0)).max() < 2e-3 * np.abs(values).max()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_silence_has_no_direction_but_a_faint_sound_has_one(models: Path, cache: Cache, precision: str) -> None:
+    embedder = load_embedder(models / f"{precision}.onnx")
+    sound = draw_windows(cache, config()).test[:1]
+    sound = (sound - sound.mean()) / sound.std()
+    gain = 10 ** ((SILENCE_DBFS + 5) / 20)
+    windows = np.concatenate([gain * sound, 0.3 * gain * sound + 0.1, 0 * sound])
+    for rows in embedder.embed_heads(windows.astype(np.float32)).values():
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), [1.0, 0.0, 0.0], atol=1e-4)
 
 
 def embedder_graph(path: Path) -> bytes:

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from device_app.arrays import FloatArray
 from device_app.audio_file import read_audio
-from device_app.embedder import Embedder
 from device_app.enrolment.example_windows import example_windows
 from device_app.enrolment.head import Examples, fit_head
 from device_app.errors import AudioError
+from device_app.model.embedder import Embedder
 
 N_SOUNDS, N_ENROL, N_HEARD = 4, 5, 12
 """Sounds taught, recordings of each, and other recordings heard of every sound of the set."""
-_HOP_S = 0.25
+HOP_S = 0.25
+"""Seconds from one window that is heard to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +50,12 @@ class Lesson:
         """Windows that are heard."""
         return len(self.windows) - sum(n for _, _, n in self.taught)
 
-    def decide(self, embeddings: FloatArray, bank: FloatArray, model_id: str) -> NDArray[np.int64]:
+    def decide(self, embeddings: FloatArray, embedder: Embedder) -> NDArray[np.int64]:
         """Teach a head, then let it hear.
 
         Args:
             embeddings: (n, size) of the windows.
-            bank: (n_bank, size), the model's background bank.
-            model_id: Of the model.
+            embedder: Of the model that made them, wherever it ran.
 
         Returns:
             For each window that is heard the index of the sound that speaks loudest above its threshold; -1 for none.
@@ -64,14 +64,15 @@ class Lesson:
         for sound, recording, n in self.taught:
             examples.append(Examples(sound, recording, embeddings[start : start + n]))
             start += n
-        head = fit_head(
+        fit = fit_head(
             examples,
             background=(),
-            bank=bank,
-            model_id=model_id,
+            bank=embedder.background(),
+            head_sizes=embedder.head_sizes,
+            model_id=embedder.metadata.model_id,
             recordings=tuple(f"{sound}:{recording}" for sound, recording, _ in self.taught),
         )
-        scores = head.score(embeddings[start:])
+        scores = fit.head.score(embeddings[start:])
         return np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)
 
 
@@ -96,8 +97,8 @@ def make_lesson(
             continue
         windows.append(cut)
         taught.append((sound, path.stem, len(cut)))
-    hop = int(_HOP_S * sample_rate)
-    windows += [_stream(read_audio(path, sample_rate), clip_samples, hop) for path in heard]
+    hop = int(HOP_S * sample_rate)
+    windows += [stream_windows(read_audio(path, sample_rate), clip_samples, hop) for path in heard]
     return Lesson(np.concatenate(windows), tuple(taught))
 
 
@@ -123,14 +124,11 @@ def agreement(first: Embedder, second: Embedder, recordings: dict[str, list[Path
     lesson = make_lesson(
         enrolled, heard, sample_rate=metadata.sample_rate, clip_samples=metadata.clip_samples, seed=seed
     )
-    answers = [
-        lesson.decide(embedder.embed(lesson.windows), embedder.background(), embedder.metadata.model_id)
-        for embedder in (first, second)
-    ]
+    answers = [lesson.decide(embedder.embed(lesson.windows), embedder) for embedder in (first, second)]
     return Agreement(lesson.n_heard, int(np.sum(answers[0] >= 0)), int(np.sum(answers[0] == answers[1])))
 
 
-def _stream(waveform: FloatArray, clip_samples: int, hop: int) -> FloatArray:
+def stream_windows(waveform: FloatArray, clip_samples: int, hop: int) -> FloatArray:
     """Windows every ``hop`` samples: (n, clip_samples)."""
     padded = np.pad(waveform, (0, max(0, clip_samples - len(waveform))))
     return np.stack([padded[at : at + clip_samples] for at in range(0, len(padded) - clip_samples + 1, hop)])

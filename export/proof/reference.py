@@ -5,10 +5,10 @@ import torch
 from numpy.typing import NDArray
 
 from device_app.arrays import FloatArray
-from export.checkpoint_network import TrainedNetwork
+from export.graph.checkpoint_network import TrainedNetwork
 from train.config import DISTILLED
-from train.fewshot import unit_length
-from train.frontend import make_frontend
+from train.evaluate.probing.probes import unit_length
+from train.frontend import SILENCE_DBFS, make_frontend
 
 _BATCH = 32
 
@@ -33,8 +33,9 @@ class Reference:
         }
 
     def __call__(self, clips: FloatArray) -> dict[str, FloatArray]:
-        """Embed (n, clip_samples) float32 clips: (n, size) float32 of each head, of unit length."""
-        return {name: unit_length(rows - self._mean[name]) for name, rows in self._raw(clips).items()}
+        """Embed (n, clip_samples) float32 clips: (n, size) float32 of each head, of unit length; zeros for silence."""
+        audible = clips.var(axis=1, keepdims=True) > 10 ** (SILENCE_DBFS / 10)
+        return {name: audible * unit_length(rows - self._mean[name]) for name, rows in self._raw(clips).items()}
 
     @torch.no_grad()
     def _raw(self, clips: FloatArray) -> dict[str, FloatArray]:

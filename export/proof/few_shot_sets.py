@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from device_app.arrays import FloatArray
 from export.errors import ExportError
-from train.corpus.decode import read_clip
-from train.fewshot import CLASSIFIERS, LabelledSet, accuracy, read_set, unit_length
+from train.evaluate.embedding import clip_windows, read_samples
+from train.evaluate.probing.probes import PROBES, class_accuracies, score_tasks, unit_length
+from train.evaluate.sets import LabelledSet, by_group, read_folder
+from train.evaluate.tasks import TaskSpec, sample_tasks
 
 EmbedHeads = Callable[[FloatArray], dict[str, FloatArray]]
 """Windows (W, clip_samples) float32 to (W, D) float32 of each head, each row of unit length."""
@@ -72,14 +74,13 @@ def read_sets(folder: Path, clip_samples: int, sample_rate: int) -> list[Windowe
         raise ExportError(f"{folder} holds no labelled set: name a folder with SET/groups.csv and SET/CLASS/CLIP.flac")
     sets = []
     for path in found:
-        labelled = read_set(path)
-        windows, owner = _windows(labelled.paths, clip_samples, sample_rate)
+        labelled = read_folder(path)
+        windows, owner = _windows(labelled, clip_samples, sample_rate)
         sets.append(WindowedSet(labelled, _n_way(labelled), windows, owner))
         if all(clip.parent.name.startswith("digit_") for clip in labelled.paths):
-            by_speaker = LabelledSet(
-                f"{labelled.name} by speaker", labelled.paths, labelled.groups, labelled.labels
-            )  # a query is another word than the speaker's support
-            sets.append(WindowedSet(by_speaker, _n_way(by_speaker), windows, owner))
+            # A query is another word than the speaker's support.
+            by_speaker = by_group(labelled, f"{labelled.name} by speaker")
+            sets.append(WindowedSet(by_speaker, _n_way(by_speaker), *_windows(by_speaker, clip_samples, sample_rate)))
     return sets
 
 
@@ -88,17 +89,9 @@ def _n_way(labelled: LabelledSet) -> int:
     return 4 if np.median(np.bincount(labelled.labels)) <= 5 else 5
 
 
-def _windows(paths: list[Path], size: int, sample_rate: int) -> tuple[FloatArray, NDArray[np.int64]]:
-    windows, owner = [], []
-    for index, path in enumerate(paths):
-        samples = read_clip(path, sample_rate).astype(np.float32) / 32768
-        if len(samples) < size:
-            before = (size - len(samples)) // 2
-            samples = np.pad(samples, (before, size - len(samples) - before))
-        starts = sorted({*range(0, len(samples) - size + 1, size // 2), len(samples) - size})
-        windows += [samples[start : start + size] for start in starts]
-        owner += [index] * len(starts)
-    return np.stack(windows), np.array(owner)
+def _windows(labelled: LabelledSet, size: int, sample_rate: int) -> tuple[FloatArray, NDArray[np.int64]]:
+    windows = [clip_windows(read_samples(labelled, i, sample_rate), size) for i in range(len(labelled.paths))]
+    return np.concatenate(windows), np.repeat(np.arange(len(windows)), [len(part) for part in windows])
 
 
 def side_by_side(heads: dict[str, FloatArray]) -> FloatArray:
@@ -109,22 +102,13 @@ def side_by_side(heads: dict[str, FloatArray]) -> FloatArray:
 def accuracies(
     windowed: WindowedSet, embeddings: dict[str, FloatArray], *, k_shot: int, n_episodes: int, classifier: str
 ) -> dict[str, tuple[float, float]]:
-    """Accuracy in percent, and the half-width of its 95 % interval, of each head and of all of them side by side."""
+    """Accuracy in percent, and the half-width of its 95 % interval over tasks, of each head and of all side by side."""
     rows = embeddings | ({ALL_HEADS: side_by_side(embeddings)} if len(embeddings) > 1 else {})
-    return {
-        name: _percent(
-            accuracy(
-                values,
-                windowed.labelled,
-                CLASSIFIERS[classifier],
-                n_way=windowed.n_way,
-                k_shot=k_shot,
-                n_episodes=n_episodes,
-            )
-        )
-        for name, values in rows.items()
-    }
-
-
-def _percent(result: tuple[float, float]) -> tuple[float, float]:
-    return 100 * result[0], 100 * result[1]
+    spec = TaskSpec(n_way=windowed.n_way, k_shot=k_shot, n_queries=3, n_tasks=n_episodes, n_unknown=0)
+    tasks = sample_tasks(windowed.labelled, spec, skip_small=True)
+    result = {}
+    for name, values in rows.items():
+        scores = score_tasks(values, tasks, {classifier: PROBES[classifier]})[classifier]
+        each = 100 * class_accuracies(scores).mean(axis=1)
+        result[name] = (float(each.mean()), 1.96 * float(each.std()) / float(np.sqrt(len(each))))
+    return result

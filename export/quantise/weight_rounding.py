@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_app.arrays import FloatArray
-from export.folding import FoldedConv, FoldedNetwork
-from export.graph_writer import subgraph
-from export.kernel_storage import common_taps, kernel_scale
-from export.network_graph import NetworkWriter, Quantisation
-from export.quantisation import WEIGHT_MAX, RoundedKernel
+from export.graph.folding import FoldedConv, FoldedNetwork
+from export.graph.graph_writer import subgraph
+from export.graph.kernel_storage import common_taps, kernel_scale
+from export.graph.network_graph import NetworkWriter, Quantisation
+from export.quantise.quantisation import WEIGHT_MAX, RoundedKernel
 from export.runtime import BATCH, open_session
 from train.config import FrontendConfig
 
@@ -104,7 +104,7 @@ def round_site(site: Sequence[FoldedConv], products: Sequence[Array]) -> list[Ar
         products: For each (K, K) mean products of pairs of inputs.
 
     Returns:
-        For each kernel (D, C, k, k) whole numbers of at most :data:`export.quantisation.WEIGHT_MAX`.
+        For each kernel (D, C, k, k) whole numbers of at most :data:`export.quantise.quantisation.WEIGHT_MAX`.
     """
     scale = kernel_scale(site)
     shape = site[0].kernel.shape

@@ -13,17 +13,17 @@ import numpy as np
 from torch import nn
 
 from device_app.arrays import FloatArray
-from device_app.model_file import ModelMetadata
-from device_app.onnx_bytes import keep_outputs
-from export.folding import FoldedConv, FoldedNetwork, add_linear_head, fold
-from export.kernel_storage import common_taps
+from device_app.model.model_file import ModelMetadata
+from device_app.model.onnx_bytes import keep_outputs
+from export.bench.stopwatch import race
+from export.graph.folding import FoldedConv, FoldedNetwork, add_linear_head, fold
+from export.graph.kernel_storage import common_taps
+from export.graph.network_graph import NetworkWriter, Quantisation
 from export.model_export import read_architecture
-from export.network_graph import NetworkWriter, Quantisation
-from export.quantisation import ActivationScale
+from export.quantise.quantisation import ActivationScale
 from export.runtime import open_session
-from export.stopwatch import race
-from train.backbone import Backbone
 from train.config import DISTILLED, FrontendConfig
+from train.network.backbone import Backbone
 
 FOLDED_TWICE, STORED_ONCE, APART = "folded twice", "stored once, folded at load", "shared trunk, adapters run"
 

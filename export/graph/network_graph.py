@@ -13,11 +13,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.folding import FoldedBlock, FoldedBranch, FoldedConv, FoldedHead, FoldedNetwork
-from export.frontend_graph import write_frontend
-from export.graph_writer import GraphWriter
-from export.kernel_storage import write_kernel
-from export.quantisation import ActivationScale, RoundedKernel
+from export.graph.folding import FoldedBlock, FoldedBranch, FoldedConv, FoldedHead, FoldedNetwork
+from export.graph.frontend_graph import AUDIBLE, write_frontend
+from export.graph.graph_writer import GraphWriter
+from export.graph.kernel_storage import write_kernel
+from export.quantise.quantisation import ActivationScale, RoundedKernel
 from train.config import FrontendConfig
 
 _LEAST_LENGTH = 1e-6
@@ -66,8 +66,8 @@ class NetworkWriter:
         Args:
             cfg: The front-end.
             clip_samples: Samples of a clip.
-            offsets: For each head (E,) what is subtracted before the embedding is brought to length 1; None leaves the
-                embeddings as the last layer gives them.
+            offsets: For each head (E,) what is subtracted before the embedding is brought to length 1, or to 0 for
+                silence; None leaves the embeddings as the last layer gives them.
 
         Returns:
             The model, with an output for each head.
@@ -139,7 +139,10 @@ class NetworkWriter:
         return self._writer.node("ReduceMean", [x], f"{branch.name}.pooled", axes=[2, 3], keepdims=0)
 
     def _head(self, pooled: str, head: FoldedHead, offset: NDArray[np.float64] | None) -> None:
-        """(B, D) to the embedding (B, E); its mean over the corpus is taken out of the bias."""
+        """(B, D) to the embedding (B, E); its mean over the corpus is taken out of the bias.
+
+        Silence has no direction: its embedding is zero, so that it counts for nothing in a mean over windows.
+        """
         weight = self._float(f"{head.name}.weight", head.weight.T)
         bias = self._float(f"{head.name}.bias", head.bias if offset is None else head.bias - offset)
         if offset is None:
@@ -149,7 +152,8 @@ class NetworkWriter:
         length = self._writer.node("ReduceL2", [raw], f"{head.name}.length", axes=[1], keepdims=1)
         least = self._writer.constant("least_length", np.float32(_LEAST_LENGTH))
         divisor = self._writer.node("Max", [length, least], f"{head.name}.divisor")
-        self._writer.node("Div", [raw, divisor], head.name)
+        unit = self._writer.node("Div", [raw, divisor], f"{head.name}.unit")
+        self._writer.node("Mul", [unit, AUDIBLE], head.name)
 
     def _block(self, x: str, block: FoldedBlock, name: str) -> str:
         y = self._conv(x, block.conv1, f"{name}.conv1", relu=True)

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from export.folding import FoldedConv
-from export.graph_writer import GraphWriter
-from export.quantisation import WEIGHT_MAX, RoundedKernel, quantise_kernel
+from export.graph.folding import FoldedConv
+from export.graph.graph_writer import GraphWriter
+from export.quantise.quantisation import WEIGHT_MAX, RoundedKernel, quantise_kernel
 
 _CENTRE = 4
 """Of the nine taps of a 3x3 kernel."""

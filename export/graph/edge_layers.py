@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from device_app.model_file import ModelMetadata
-from export.graph_writer import GraphWriter, subgraph
+from device_app.model.model_file import ModelMetadata
+from export.bench.stopwatch import Timing, race
+from export.graph.graph_writer import GraphWriter, subgraph
 from export.model_export import read_architecture
 from export.runtime import open_session
-from export.stopwatch import Timing, race
 
 
 def edge_layer_bench(metadata: ModelMetadata) -> dict[str, Timing]:

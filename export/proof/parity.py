@@ -12,16 +12,17 @@ import numpy as np
 import onnxruntime as ort
 
 from device_app.arrays import FloatArray
-from device_app.embedder import Embedder, load_embedder
 from device_app.files import write_aside
-from export.checkpoint_network import TrainedNetwork, choose_heads, read_network
-from export.decisions import agreement
+from device_app.model.embedder import Embedder, load_embedder
+from export.bench.stopwatch import race
 from export.errors import ExportError
-from export.few_shot_sets import ALL_HEADS, EmbedHeads, WindowedSet, accuracies, read_sets
+from export.graph.checkpoint_network import TrainedNetwork, choose_heads, read_network
 from export.model_export import Windows, build_graph, describe, draw_windows
-from export.parity_table import parity_markdown
-from export.reference import Reference
-from export.stopwatch import race
+from export.proof.decisions import agreement
+from export.proof.embedding_cosine import row_cosines
+from export.proof.few_shot_sets import ALL_HEADS, EmbedHeads, WindowedSet, accuracies, read_sets
+from export.proof.parity_table import parity_markdown
+from export.proof.reference import Reference
 from train.corpus.cache import Cache
 
 _log = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ def _cosines(clips: FloatArray, reference: EmbedHeads, fp32: EmbedHeads, shipped
     for name in values["torch"]:
         result[name] = {}
         for first, second in (("torch", "fp32"), ("fp32", "file")):
-            cosine = np.sum(values[first][name].astype(np.float64) * values[second][name], axis=1)
+            cosine = row_cosines(values[first][name], values[second][name])
             result[name][f"{first} to {second}"] = {"mean": float(cosine.mean()), "worst": float(cosine.min())}
     return result
 

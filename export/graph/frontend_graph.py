@@ -14,18 +14,21 @@ Shapes: B clips, T frames, M = n_mels, A rows of a frame, n_c = Q // 2 + 1.
 import math
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 
 from export.errors import ExportError
-from export.graph_writer import GraphWriter
+from export.graph.graph_writer import GraphWriter
 from train.config import FrontendConfig
-from train.frontend import mel_bank
+from train.frontend import SILENCE_DBFS, mel_bank
 
 Array = NDArray[np.float64]
 
 SPECTROGRAM = "frontend.log_mel"
 """Name of the value that the convolutions start from."""
+AUDIBLE = "frontend.is_audible"
+"""Name of the value (B, 1) that is 1 for a clip with anything to hear in it, and 0 for silence."""
 
 
 def write_frontend(writer: GraphWriter, waveform: str, cfg: FrontendConfig, clip_samples: int) -> str:
@@ -67,6 +70,9 @@ def _normalised(writer: GraphWriter, waveform: str, cfg: FrontendConfig) -> str:
     centred = writer.node("Sub", [waveform, mean], "frontend.centred")
     square = writer.node("Mul", [centred, centred], "frontend.square")
     variance = writer.node("ReduceMean", [square], "frontend.variance", axes=[1], keepdims=1)
+    silence = writer.constant("frontend.silence", np.float32(10 ** (SILENCE_DBFS / 10)))
+    above = writer.node("Greater", [variance, silence], "frontend.above_silence")
+    writer.node("Cast", [above], AUDIBLE, to=onnx.TensorProto.FLOAT)
     floor = writer.constant("frontend.variance_floor", np.float32(cfg.waveform_variance_floor))
     deviation = writer.node("Sqrt", [writer.node("Add", [variance, floor], "frontend.floored")], "frontend.deviation")
     return writer.node("Div", [centred, deviation], "frontend.normalised")

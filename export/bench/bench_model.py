@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from device_app.embedder import Embedder, load_embedder
-from device_app.model_file import ModelMetadata
-from device_app.onnx_bytes import keep_outputs
-from export.edge_layers import edge_layer_bench
+from device_app.model.embedder import Embedder, load_embedder
+from device_app.model.model_file import ModelMetadata
+from device_app.model.onnx_bytes import keep_outputs
+from export.bench.stopwatch import Timing, race
+from export.bench.storage_bench import random_network, storage_bench
 from export.errors import ExportError
-from export.network_graph import NetworkWriter
-from export.parity_table import table
+from export.graph.edge_layers import edge_layer_bench
+from export.graph.network_graph import NetworkWriter
+from export.proof.parity_table import table
 from export.runtime import open_session
-from export.stopwatch import Timing, race
-from export.storage_bench import random_network, storage_bench
 from train.config import INVARIANT, SENSITIVE
 
 _LOAD = """
@@ -31,7 +31,7 @@ def memory():
 start = time.perf_counter()
 import numpy
 from pathlib import Path
-from device_app.embedder import load_embedder
+from device_app.model.embedder import load_embedder
 import onnxruntime
 imported, before = time.perf_counter(), memory()
 embedder = load_embedder(Path(sys.argv[1]), sys.argv[2].split(",") if sys.argv[2] else None)
@@ -125,7 +125,7 @@ def _start(model: Path, heads: str) -> dict[str, float]:
     for _ in range(3):
         done = subprocess.run(
             [sys.executable, "-c", _LOAD, str(model.resolve()), heads],
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
             check=True,

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from train.adapters import ConvSite
-from train.backbone import Backbone, BasicBlock
+from train.network.adapters import ConvSite
+from train.network.backbone import Backbone, BasicBlock
 
 Array = NDArray[np.float64]
 

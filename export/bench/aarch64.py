@@ -17,10 +17,11 @@ import numpy as np
 
 from device_app.arrays import FloatArray
 from device_app.demo.stream import bundled_clips
-from device_app.embedder import Embedder, load_embedder
-from export.decisions import Lesson, make_lesson
+from device_app.model.embedder import Embedder, load_embedder
 from export.errors import ExportError
-from export.few_shot_sets import side_by_side
+from export.proof.decisions import Lesson, make_lesson
+from export.proof.embedding_cosine import row_cosines
+from export.proof.few_shot_sets import side_by_side
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ import json, platform, sys
 import numpy as np
 import onnxruntime
 from pathlib import Path
-from device_app.embedder import load_embedder
+from device_app.model.embedder import load_embedder
 embedder = load_embedder(Path(sys.argv[1]))
 np.savez(sys.argv[3], **embedder.embed_heads(np.load(sys.argv[2], allow_pickle=False)))
 print(json.dumps({"architecture": platform.machine(), "onnxruntime": onnxruntime.__version__,
@@ -67,7 +68,7 @@ def compare(model: Path, folder: Path) -> dict[str, Any]:
     clips = np.concatenate([variations(embedder), lesson.windows[n_teaching:]])
     np.save(folder / "clips.npy", clips)
     program = [_QEMU, "-cpu", "cortex-a72", "-L", str(root), str(root / "usr/bin" / f"python{PYTHON}"), "-c", _PROGRAM]
-    checkout = Path(__file__).parents[1]
+    checkout = Path(__file__).parents[2]
     done = subprocess.run(
         [*program, str(model.resolve()), str(folder / "clips.npy"), str(folder / "embeddings.npz")],
         env={**os.environ, "PYTHONPATH": f"{site}:{checkout}", "PYTHONDONTWRITEBYTECODE": "1"},
@@ -85,15 +86,15 @@ def compare(model: Path, folder: Path) -> dict[str, Any]:
     for heads in (here, there):
         heard = side_by_side(heads)[-lesson.n_heard :] / np.float32(np.sqrt(len(heads)))
         embeddings = np.concatenate([teaching, heard])
-        decisions.append(lesson.decide(embeddings, embedder.background(), embedder.metadata.model_id))
+        decisions.append(lesson.decide(embeddings, embedder))
     return {
         "model_id": embedder.metadata.model_id,
         **json.loads(done.stdout),
         "golden_error_here": embedder.golden_error(),
         "n_clips": len(clips),
         "largest_difference": max(float(np.abs(there[name] - here[name]).max()) for name in here),
-        "least_cosine": min(float(np.sum(there[name] * here[name], axis=1).min()) for name in here),
-        "least_mean_cosine": min(float(np.sum(there[name] * here[name], axis=1).mean()) for name in here),
+        "least_cosine": min(float(row_cosines(there[name], here[name]).min()) for name in here),
+        "least_mean_cosine": min(float(row_cosines(there[name], here[name]).mean()) for name in here),
         "n_decisions": lesson.n_heard,
         "n_recognised": int(np.sum(decisions[0] >= 0)),
         "n_decided_alike": int(np.sum(decisions[0] == decisions[1])),

@@ -6,13 +6,10 @@ from pathlib import Path
 import torch
 
 from export.errors import ExportError
-from export.folding import FoldedNetwork, add_linear_head, fold
-from train.backbone import Backbone
-from train.checkpoint import CheckpointInfo, load_backbone, read_checkpoint
+from export.graph.folding import FoldedNetwork, add_linear_head, fold
+from train.checkpoint import CheckpointInfo, load_backbone, load_linear_heads
 from train.config import DISTILLED, INVARIANT, SENSITIVE, Config
-
-_STUDENTS = {"mn04": "events", "speech-embedding": "words", "ge2e": "voice"}
-"""For each teacher the name of the head that answers as it does."""
+from train.network.backbone import Backbone
 
 DESCRIPTIONS = {
     INVARIANT: "what a sound is, whatever its level, pitch, tempo, noise and place in the clip (contrastive learning)",
@@ -45,16 +42,9 @@ def read_network(checkpoint: Path) -> TrainedNetwork:
     """
     backbone, config, info = load_backbone(checkpoint)
     network = fold(backbone)
-    linear_heads: dict[str, torch.nn.Linear] = {}
-    if DISTILLED in config.model.tasks:
-        state = read_checkpoint(checkpoint)["model"]
-        for i, teacher in enumerate(config.distil.teachers):
-            weight, bias = state[f"students.{i}.weight"], state[f"students.{i}.bias"]
-            linear = torch.nn.Linear(weight.shape[1], weight.shape[0])
-            linear.load_state_dict({"weight": weight, "bias": bias})
-            name = _STUDENTS.get(Path(teacher).stem, Path(teacher).stem)
-            linear_heads[name] = linear
-            network = add_linear_head(network, name, DISTILLED, linear)
+    linear_heads = load_linear_heads(checkpoint)
+    for name, linear in linear_heads.items():
+        network = add_linear_head(network, name, DISTILLED, linear)
     return TrainedNetwork(network, backbone, linear_heads, config, info)
 
 

@@ -1,0 +1,1 @@
+"""What an exported file costs, here and on an emulated Pi."""

@@ -1,0 +1,1 @@
+"""Whether an exported file says what the network says."""
