@@ -10,7 +10,7 @@ DEV := .venv
 PY := $(DEV)/bin/python
 # Labelled and unlabelled audio that is not part of the repository; what needs it skips or says so where it is absent.
 export EARMARK_SHARED ?= ../shared
-DEBS := libasound2-plugins libportaudio2 pulseaudio pulseaudio-utils
+DEBS := ffmpeg libasound2-plugins libportaudio2 pulseaudio pulseaudio-utils
 
 .PHONY: help
 help: ## this list
@@ -43,14 +43,14 @@ $(DEV)/.installed: pyproject.toml
 install: $(DEV)/.installed ## the development environment (PyTorch: several GB)
 
 .PHONY: debs
-debs: ## Debian packages for the tests with a virtual microphone
+debs: ## Debian packages for the tests with a virtual microphone and a stream
 	@missing=$$(dpkg-query -W -f='$${Status}\n' $(DEBS) 2>&1 | grep -cv '^install ok installed$$' || true); \
 	if [ "$$missing" = 0 ]; then exit 0; fi; \
 	root=; if [ "$$(id -u)" != 0 ]; then root='sudo -n'; fi; \
 	if command -v apt-get >/dev/null && $$root true 2>/dev/null; then \
 	  $$root apt-get -qq update && DEBIAN_FRONTEND=noninteractive $$root apt-get -qq install -y --no-install-recommends $(DEBS) >/dev/null; \
 	else \
-	  echo "no right to install $(DEBS): the tests with a microphone will be skipped" >&2; \
+	  echo "no right to install $(DEBS): the tests with a microphone or a stream will be skipped" >&2; \
 	fi
 
 .PHONY: test
@@ -73,36 +73,87 @@ size: $(DEVICE)/bin/earmark ## size of the device's installed environment
 bench-stream: $(DEV)/.installed ## sounds heard and false alarms an hour, over many random choices of sounds
 	$(PY) -m tests.bench.stream
 
+PEER := build/peers/livekit_wakeword-0.3.0
+$(PEER)/livekit: | $(DEV)/.installed
+	$(DEV)/bin/pip download --quiet --disable-pip-version-check --no-deps --dest $(PEER) livekit-wakeword==0.3.0
+	cd $(PEER) && $(abspath $(PY)) -m zipfile -e livekit_wakeword-0.3.0-*.whl .
+
+.PHONY: bench-device
+bench-device: $(DEV)/.installed debs $(PEER)/livekit ## cost of listening beside openWakeWord's networks, start-up, delay from onset to event
+	$(PY) -m tests.bench.device --peer-models $(PEER)/livekit/wakeword/resources
+
+.PHONY: soak
+soak: $(DEV)/.installed ## 24 hours of audio with kills, hangs, broken files and clock jumps: nothing lost, memory steady (an hour)
+	$(PY) -m tests.soak
+
+ROUNDS ?= 30
+
+.PHONY: soak-outputs
+soak-outputs: $(DEV)/.installed ## no event lost or told twice: dead webhooks, full disks, kills (ROUNDS=, two a minute)
+	$(PY) -m tests.soak.outputs --rounds $(ROUNDS)
+
+.PHONY: bench-takes
+bench-takes: $(DEV)/.installed ## how often a take is rightly and wrongly said to be unlike its siblings, another sound, or cut off
+	$(PY) -m tests.bench.takes
+
+.PHONY: bench-heads
+bench-heads: $(DEV)/.installed ## what learned weights of the network's heads are worth, and the time of a refit
+	$(PY) -m tests.bench.heads
+
+.PHONY: bench-report
+bench-report: $(DEV)/.installed ## how often the intervals of the enrolment report hold the truth
+	$(PY) -m tests.bench.report_coverage
+
 .PHONY: demo-clips
 demo-clips: $(DEV)/.installed ## choose the demo's clips anew from ESC-10
 	$(PY) -m export.demo_clips $(EARMARK_SHARED)/data/fewshot/esc10 device_app/data/demo
 
 # --- the shipped model --------------------------------------------------------------------------------------------
 
-AUDIO := build/pretrain
+UNPACKED := build/pretrain
 CACHE := build/cache/pretrain
 TEACHERS := $(EARMARK_SHARED)/data/teachers
 
-$(AUDIO)/.unpacked: | $(DEV)/.installed
+$(UNPACKED)/.unpacked: | $(DEV)/.installed
 	@test -d $(EARMARK_SHARED)/data/pretrain || { echo "error: no pretraining audio in $(EARMARK_SHARED)/data/pretrain:" \
 	  "set EARMARK_SHARED, or rebuild the corpus with 'make corpus' (docs/TRAINING.md)" >&2; exit 1; }
-	mkdir -p $(AUDIO)
-	for archive in $(EARMARK_SHARED)/data/pretrain/*.tar; do tar -xf $$archive -C $(AUDIO); done
+	mkdir -p $(UNPACKED)
+	for archive in $(EARMARK_SHARED)/data/pretrain/*.tar; do tar -xf $$archive -C $(UNPACKED); done
+	@touch $@
+
+# What the shipped model is trained on: the whole corpus of `make corpus`, and the environmental supplement.
+ENVIRONMENT := build/environment
+MODEL_CACHE := build/cache/model
+
+$(ENVIRONMENT)/.unpacked:
+	@test -f $(EARMARK_SHARED)/data/pretrain/env-00.tar || { echo "error: no environmental supplement in" \
+	  "$(EARMARK_SHARED)/data/pretrain: set EARMARK_SHARED (docs/TRAINING.md)" >&2; exit 1; }
+	mkdir -p $(ENVIRONMENT)
+	for archive in $(EARMARK_SHARED)/data/pretrain/env-*.tar; do tar -xf $$archive -C $(ENVIRONMENT); done
 	@touch $@
 
 .PHONY: model
-model: $(AUDIO)/.unpacked ## rebuild the shipped model: cache, teachers' answers, pretraining (hours), export; resumes
-	$(PY) -m train cache --audio $(AUDIO) --out $(CACHE)
-	$(PY) -m train teachers --config configs/shipped.toml --cache $(CACHE) --teachers $(TEACHERS)
-	$(PY) -m train pretrain --config configs/shipped.toml --cache $(CACHE) --teachers $(TEACHERS) --out runs/model --resume
-	$(PY) -m export runs/model/last.pt -o device_app/data/model.onnx --corpus $(CACHE)
-	$(PY) -m tests.golden.shipped_embedding runs/model/last.pt $(CACHE)
+model: corpus $(ENVIRONMENT)/.unpacked $(UNPACKED)/.unpacked ## rebuild the shipped model: corpus, teachers' answers, pretraining (hours), export; resumes
+	$(PY) -m train cache --audio $(UNPACKED) --out $(CACHE)
+	$(PY) -m train teachers --config configs/first-stage.toml --cache $(CACHE) --teachers $(TEACHERS)
+	$(PY) -m train pretrain --config configs/first-stage.toml --cache $(CACHE) --teachers $(TEACHERS) --out runs/first --resume
+	$(PY) -m train cache --audio build/debian/corpus $(ENVIRONMENT) --out $(MODEL_CACHE)
+	$(PY) -m train teachers --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS)
+	$(PY) -m train pretrain --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/first/last.pt --out runs/model --resume
+	$(PY) -m export runs/model/last.pt -o device_app/data/model.onnx --corpus $(MODEL_CACHE)
+	$(PY) -m train compact runs/model/last.pt train/weights.pt
+	$(PY) -m tests.golden.shipped_embedding runs/model/last.pt $(MODEL_CACHE)
+
+.PHONY: bench-openset
+bench-openset: $(DEV)/.installed corpus $(ENVIRONMENT)/.unpacked ## rejection of sounds that were not taught; false alarms against their budget
+	$(PY) -m train cache --audio build/debian/corpus $(ENVIRONMENT) --out $(MODEL_CACHE)
+	$(PY) -m tests.bench.openset $(MODEL_CACHE)
 
 # --- export -------------------------------------------------------------------------------------------------------
 
 MODEL ?= device_app/data/model.onnx
 CHECKPOINT ?= runs/model/last.pt
-EXPORT_CORPUS ?= build/cache/pretrain
+EXPORT_CORPUS ?= build/cache/model
 
 .PHONY: bench-model
 bench-model: $(DEV)/.installed ## speed, size, load time and memory of the model, beside fp32 and Google's speech_embedding
@@ -127,8 +178,8 @@ FROM ?= train/weights.pt
 ADAPT ?= configs/adapt.toml
 OUT ?= runs/own
 SETS ?= $(wildcard $(EARMARK_SHARED)/data/fewshot/esc10 $(EARMARK_SHARED)/data/fewshot/fsdd)
-# Whether AUDIO was named by whoever called make.
-NAMED := $(filter-out file,$(origin AUDIO))
+# Somebody's own folder of audio.
+AUDIO ?=
 
 .PHONY: corpus
 corpus: $(DEV)/.installed ## rebuild the pretraining corpus from Debian's packages (needs Debian; resumes)
@@ -139,23 +190,28 @@ corpus: $(DEV)/.installed ## rebuild the pretraining corpus from Debian's packag
 	fi
 	$(PY) -m train corpus --out build/debian --synth-speech 2000
 
+.PHONY: audio-named
+audio-named:
+	@[ -n "$(AUDIO)" ] || { echo "error: name your folder of audio: make retrain AUDIO=FOLDER" >&2; exit 1; }
+
 .PHONY: retrain
-retrain: $(DEV)/.installed ## AUDIO=FOLDER: adapt the released weights to your own audio, export, verify, evaluate; resumes
-	@[ -n "$(NAMED)" ] || { echo "error: name your folder of audio: make retrain AUDIO=FOLDER" >&2; exit 1; }
+retrain: audio-named $(DEV)/.installed ## AUDIO=FOLDER: adapt the released weights to your own audio, export, verify, evaluate; resumes
 	$(PY) -m train adapt --from $(FROM) --config $(ADAPT) --audio "$(AUDIO)" --out $(OUT) --resume
 	$(PY) -m export $(OUT)/last.pt -o $(OUT)/model.onnx --corpus $(OUT)/cache
 	$(PY) -m export verify $(OUT)/model.onnx --checkpoint $(OUT)/last.pt --corpus $(OUT)/cache
 	@if [ -z "$(SETS)" ]; then echo "no labelled sets to evaluate with: name their folders with SETS='FOLDER ...'" >&2; fi
-	$(if $(SETS),$(PY) -m train evaluate $(FROM) --sets $(SETS))
-	$(if $(SETS),$(PY) -m train evaluate $(OUT)/last.pt --sets $(SETS))
+	$(if $(SETS),$(PY) -m train evaluate $(FROM) --sets $(SETS) --tasks 2000 --skip-small-classes --out $(OUT)/before)
+	$(if $(SETS),$(PY) -m train evaluate $(OUT)/last.pt --sets $(SETS) --tasks 2000 --skip-small-classes --out $(OUT)/after)
+	$(if $(SETS),$(PY) -m train compare $(OUT)/before $(OUT)/after)
 	@echo "made $(OUT)/model.onnx: earmark listen --model $(OUT)/model.onnx" >&2
 
 .PHONY: bench-train
-bench-train: BENCH_CACHE = $(if $(NAMED),build/cache/own,$(CACHE))
-bench-train: $(DEV)/.installed $(if $(NAMED),,$(AUDIO)/.unpacked) ## a step's speed against a clip-by-clip pipeline as published
-	$(PY) -m train cache --audio "$(AUDIO)" --out $(BENCH_CACHE)
-	$(PY) -m train bench --config configs/shipped.toml --cache $(BENCH_CACHE) --audio "$(AUDIO)" --threads 1
-	$(PY) -m train bench --config configs/shipped.toml --cache $(BENCH_CACHE) --audio "$(AUDIO)"
+bench-train: BENCH_CACHE = $(if $(AUDIO),build/cache/own,$(CACHE))
+bench-train: BENCH_AUDIO = $(or $(AUDIO),$(UNPACKED))
+bench-train: $(DEV)/.installed $(if $(AUDIO),,$(UNPACKED)/.unpacked) ## a step's speed against a clip-by-clip pipeline as published
+	$(PY) -m train cache --audio "$(BENCH_AUDIO)" --out $(BENCH_CACHE)
+	$(PY) -m train bench --config configs/first-stage.toml --cache $(BENCH_CACHE) --audio "$(BENCH_AUDIO)" --threads 1
+	$(PY) -m train bench --config configs/first-stage.toml --cache $(BENCH_CACHE) --audio "$(BENCH_AUDIO)"
 
 .PHONY: smoke
 smoke: $(DEV)/.installed ## every part of training in about a minute, on made-up sounds
@@ -164,4 +220,31 @@ smoke: $(DEV)/.installed ## every part of training in about a minute, on made-up
 	$(PY) -m train cache --audio build/smoke/audio --out build/smoke/cache
 	$(PY) -m train pretrain --config configs/smoke.toml --cache build/smoke/cache --out build/smoke/run
 	$(PY) -m export build/smoke/run/last.pt -o build/smoke/model.onnx --corpus build/smoke/cache
-	$(PY) -m train evaluate build/smoke/run/last.pt --sets build/smoke/audio --n-way 3 --episodes 50
+	$(PY) -m train evaluate build/smoke/run/last.pt --sets build/smoke/audio --n-way 3 --tasks 50 --out build/smoke/report
+
+# --- evaluation ---------------------------------------------------------------------------------------------------
+
+LABELLED := $(EARMARK_SHARED)/data/fewshot
+EVALUATED := $(LABELLED)/esc10 $(LABELLED)/fsdd $(LABELLED)/fsdd@group $(LABELLED)/gm-instruments $(LABELLED)/orca-calls
+
+.PHONY: evaluate
+evaluate: $(DEV)/.installed ## few-shot report of a model file and the controls (MODEL=, EVALUATED=): build/evaluation/model
+	$(PY) -m train evaluate $(MODEL) --sets $(EVALUATED) --skip-small-classes --robustness --invariance \
+	  --probes logistic logistic-c100 prototype sgd export.proof.device_probe:device_head --out build/evaluation/model
+
+.PHONY: ablations
+ablations: $(DEV)/.installed ## what each part of the shipped recipe is worth: brief runs, a table in docs/RESULTS.md (half an hour; resumes)
+	$(PY) -m train ablate --cache $(MODEL_CACHE) --teachers $(TEACHERS) --sets $(LABELLED)/esc10 $(LABELLED)/fsdd $(LABELLED)/fsdd@group
+
+.PHONY: curve
+curve: $(DEV)/.installed ## the shipped model's training as docs/figures/curve.png
+	$(PY) -m train curve runs/model --sets $(LABELLED)/esc10 $(LABELLED)/fsdd $(LABELLED)/fsdd@group --figure docs/figures/curve.png
+
+.PHONY: results
+results: $(UNPACKED)/.unpacked ## train the paper's variants in small, evaluate them, write docs/RESULTS.md (an hour; resumes)
+	$(PY) -m train cache --audio $(UNPACKED) --out $(CACHE)
+	OMP_NUM_THREADS=1 $(PY) -m train results --cache $(CACHE) --sets $(EVALUATED)
+
+.PHONY: bench-probes
+bench-probes: $(DEV)/.installed ## speed of 10,000 tasks of 1,000 dimensions, beside scikit-learn task by task
+	$(PY) -m tests.bench.probes

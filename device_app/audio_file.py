@@ -1,5 +1,6 @@
 """Reading audio files: any format, rate and channel count that soundfile knows, as mono at the rate asked for."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,16 @@ def read_native(path: Path) -> tuple[FloatArray, int]:
 def read_audio(path: Path, sample_rate: int) -> FloatArray:
     """Read a whole file as mono at ``sample_rate`` Hz, see :func:`read_native`."""
     return resample(*read_native(path), sample_rate)
+
+
+def duration_s(path: Path) -> float:
+    """Seconds of audio in a file, or in all below a folder; what cannot be read counts as none."""
+    total = 0.0
+    for file in find_audio(path) if path.is_dir() else [path]:
+        with contextlib.suppress(OSError, sf.SoundFileError):
+            about = sf.info(file)
+            total += about.frames / about.samplerate
+    return total
 
 
 def resample(waveform: FloatArray, native_rate: int, sample_rate: int) -> FloatArray:

@@ -23,3 +23,7 @@ class ModelMismatchError(EarmarkError):
 
 class ProfileError(EarmarkError):
     """A profile that is empty, damaged, or asked for a sound it does not hold."""
+
+
+class PackError(EarmarkError):
+    """A class pack that is damaged, hostile, or cannot be made."""

@@ -38,6 +38,12 @@ def write_aside(path: Path, content: bytes) -> None:
         aside.unlink(missing_ok=True)
 
 
+def remove_asides(folder: Path) -> None:
+    """Delete what :func:`write_aside` left below a folder when its process was killed. Nobody may be writing there."""
+    for aside in folder.rglob(".*.part"):
+        aside.unlink(missing_ok=True)
+
+
 def npz(**arrays: Any) -> bytes:
     """Arrays as the bytes of an npz file; strings as zero-dimensional arrays, so that no pickle is needed."""
     buffer = io.BytesIO()

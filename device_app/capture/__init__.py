@@ -1,6 +1,6 @@
-"""Audio from a microphone or a file, captured in a process of its own that is watched and restarted.
+"""Audio from a microphone, files, a pipe or the network, captured in a process that is watched and restarted.
 
-A file's audio and a microphone's take the same way from that process on::
+All of it takes the same way from that process on::
 
     with Capture(FileSource(Path("day.flac"))) as capture:
         ended = False
@@ -13,7 +13,19 @@ A file's audio and a microphone's take the same way from that process on::
                         ended = item.state == "ended"
 """
 
-from device_app.capture.blocks import Block, FileSource, MicrophoneSource, Notice, Patience, Source
+from device_app.capture.blocks import Block, Notice
+from device_app.capture.patience import Patience
+from device_app.capture.sources import FileSource, MicrophoneSource, NetworkSource, Source, StdinSource
 from device_app.capture.stream import Capture
 
-__all__ = ["Block", "Capture", "FileSource", "MicrophoneSource", "Notice", "Patience", "Source"]
+__all__ = [
+    "Block",
+    "Capture",
+    "FileSource",
+    "MicrophoneSource",
+    "NetworkSource",
+    "Notice",
+    "Patience",
+    "Source",
+    "StdinSource",
+]

@@ -6,7 +6,6 @@ does: the parent holds the other end and never writes to it.
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -16,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from device_app.capture.end_with_parent import die_with_parent
+from device_app.capture.failures import LibraryError, UnpluggedError
 from device_app.capture.protocol import encode_frame
 from device_app.errors import AudioError, DeviceError, EarmarkError
-
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def main() -> int:
@@ -50,20 +49,24 @@ def _run(order: dict[str, Any], send: Callable[[bytes], None]) -> None:
             from device_app.capture.file_reader import FileOrder, read_file
 
             read_file(FileOrder(**order), send)
-        else:
-            _use_portaudio(kind, order, send)
-    except AudioError as err:
-        send(_error("audio", "missing", err))
+        elif kind == "stdin":
+            from device_app.capture.raw_samples import StdinOrder, read_stdin
 
+            read_stdin(StdinOrder(**order), send)
+        elif kind == "network":
+            from device_app.capture.network_stream import NetworkOrder, read_stream
 
-def _use_portaudio(kind: str, order: dict[str, Any], send: Callable[[bytes], None]) -> None:
-    from device_app.capture.microphone import LibraryError, MicrophoneOrder, UnpluggedError, query_devices, record
+            read_stream(NetworkOrder(**order), send)
+        elif kind == "microphone":
+            from device_app.capture.microphone import MicrophoneOrder, record
 
-    try:
-        if kind == "microphone":
             record(MicrophoneOrder(**order), send)
         else:
+            from device_app.capture.microphone import query_devices
+
             send(encode_frame({"type": "devices", "devices": [asdict(device) for device in query_devices()]}))
+    except AudioError as err:
+        send(_error("audio", "missing", err))
     except LibraryError as err:
         send(_error("library", "missing", err))
     except UnpluggedError as err:
@@ -77,8 +80,7 @@ def _error(kind: str, reason: str, err: EarmarkError) -> bytes:
 
 
 def _end_with_parent() -> None:
-    if sys.platform == "linux":  # even while this process is stopped, or stuck in a library
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
 
     def watch() -> None:
         with contextlib.suppress(OSError):

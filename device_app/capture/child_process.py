@@ -22,19 +22,27 @@ class ChildProcess:
 
     Args:
         order: What it shall do, as :mod:`device_app.capture.child` expects it.
+        fd: A descriptor of this process that it gets a copy of, as ``fd`` of the order.
     """
 
-    def __init__(self, order: dict[str, Any]) -> None:
+    def __init__(self, order: dict[str, Any], fd: int | None = None) -> None:
         # It finds modules where this process finds them, but not in whatever folder the user happens to be in.
         places = [path for path in sys.path if path] + [str(Path(__file__).resolve().parents[2])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+        copies: list[int] = []
+        if fd is not None:  # its own standard input is what it ends with
+            copies = [os.dup(fd)]
+            order = {**order, "fd": copies[0]}
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "device_app.capture.child", json.dumps(order)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
+            pass_fds=copies,
         )
+        for copy in copies:
+            os.close(copy)
         assert self.process.stdin
         assert self.process.stdout
         assert self.process.stderr

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from device_app.arrays import FloatArray
-from device_app.capture.file_reader import to_mono
+from device_app.capture.failures import LibraryError, UnpluggedError
+from device_app.capture.mono import to_mono
 from device_app.capture.protocol import encode_frame, encode_waveform
 from device_app.capture.ring_buffer import RawBlock, RingBuffer
 from device_app.capture.sample_clock import SampleClock
@@ -23,14 +24,6 @@ _MOST_REAL_CHANNELS = 16
 
 _LONGEST_OVERRUN_S = 60.0
 """A jump of PortAudio's clock beyond this is no overrun, but a driver that leaves the field empty."""
-
-
-class LibraryError(DeviceError):
-    """PortAudio is not installed: another attempt will not help."""
-
-
-class UnpluggedError(DeviceError):
-    """The device was there, and went away."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,12 @@ A frame is ``EAR1``, the header's length and the payload's length (both uint32, 
 Headers have a ``type``:
 
 ``open``
-    The source is open: ``sample_rate`` (Hz), ``n_channels``, ``device``.
+    The source is open: ``sample_rate`` (Hz), ``n_channels``, ``device``; ``file``, which one of a folder's.
 ``block``
     Audio: ``n_lost`` (samples lost just before it), ``time`` (epoch seconds of its first sample), ``monotonic`` (the
     same moment on the system's monotonic clock); the payload is the waveform, little-endian float32, mono.
+``unreadable``
+    ``sentence``: a file of a folder was passed over.
 ``end``
     The file ended.
 ``devices``

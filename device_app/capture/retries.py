@@ -1,6 +1,7 @@
 """How a source can be lost, whether another attempt is worth making, and when."""
 
-from device_app.capture.blocks import Patience, Reason
+from device_app.capture.blocks import Reason
+from device_app.capture.patience import Patience
 from device_app.errors import AudioError, DeviceError, EarmarkError
 
 _MOST_FILE_RESTARTS = 5
@@ -41,12 +42,12 @@ class Retries:
         patience: The delays.
         for_ever: Whether to try again at all.
         must_start: Whether the source must have delivered once before it is tried again.
-        is_file: Whether it is a file: what is wrong with one stays wrong, save that its process can be killed.
+        live: Whether it goes on by itself. What is wrong with a file stays wrong, save that its process can be killed.
     """
 
-    def __init__(self, patience: Patience, *, for_ever: bool, must_start: bool, is_file: bool) -> None:
+    def __init__(self, patience: Patience, *, for_ever: bool, must_start: bool, live: bool) -> None:
         self._patience = patience
-        self._for_ever, self._must_start, self._is_file = for_ever, must_start, is_file
+        self._for_ever, self._must_start, self._live = for_ever, must_start, live
         self._n_failed = 0
         self._file_position, self._n_here = -1, 0
         self._n_silent = 0
@@ -60,7 +61,7 @@ class Retries:
         """
         if not self._for_ever or lost.kind == "library" or (self._must_start and position == 0):
             return False
-        if not self._is_file:
+        if self._live:
             return True
         if lost.reason not in ("crashed", "hung"):
             return False

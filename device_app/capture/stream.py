@@ -1,23 +1,25 @@
-"""A microphone or a file as a stream of blocks, whatever happens to the device."""
+"""A source as a stream of blocks, whatever happens to the device."""
 
 from types import TracebackType
 
-from device_app.capture.blocks import Block, FileSource, Notice, Patience, Source
+from device_app.capture.blocks import Block, Notice
 from device_app.capture.inbox import Inbox
+from device_app.capture.patience import Patience
+from device_app.capture.sources import Source
 from device_app.capture.supervisor import Supervisor
 
 
 class Capture:
-    """Audio from a microphone or a file, through a supervised process.
+    """Audio from any source, through a supervised process.
 
-    Used as a context manager. Entering waits until the source is open, save for a microphone that may be missing at
+    Used as a context manager. Entering waits until the source is open, save for a live one that may be missing at
     first (``retry`` without ``must_start``).
 
     Args:
         source: What to capture.
         block_s: Length of a block, seconds; the last one of a file may be shorter.
-        buffer_s: Seconds of audio kept for a caller who reads late. Beyond it a microphone's oldest audio is dropped
-            and counted; a file's reading waits.
+        buffer_s: Seconds of audio kept for a caller who reads late. Beyond it a live source's oldest audio is
+            dropped and counted; the reading of one that is not waits.
         retry: Whether a source that is lost is reported by a notice and tried again for ever. Otherwise it is an error.
         must_start: With ``retry``, whether a source that cannot be opened at first is an error all the same.
         patience: How long to wait before acting.
@@ -40,8 +42,8 @@ class Capture:
         if block_s <= 0 or buffer_s < block_s:
             raise ValueError(f"block_s={block_s} must be positive, and buffer_s={buffer_s} at least as long")
         self.source = source
-        self._wait = not retry or must_start or isinstance(source, FileSource)
-        self._inbox = Inbox(buffer_s, drops=not isinstance(source, FileSource))
+        self._wait = not retry or must_start or not source.live
+        self._inbox = Inbox(buffer_s, drops=source.live)
         self._supervisor = Supervisor(
             source,
             self._inbox,

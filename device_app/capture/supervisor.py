@@ -14,11 +14,13 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from device_app.capture.blocks import Block, FileSource, Notice, Patience, Reason, Source
+from device_app.capture.blocks import Block, Notice, Reason
 from device_app.capture.child_process import ChildProcess
 from device_app.capture.inbox import Inbox
+from device_app.capture.patience import Patience
 from device_app.capture.protocol import ProtocolError, decode_waveform
 from device_app.capture.retries import LossError, Retries
+from device_app.capture.sources import FileSource, MicrophoneSource, NetworkSource, Source, StdinSource
 
 _log = logging.getLogger(__name__)
 
@@ -55,15 +57,15 @@ class Supervisor(threading.Thread):
         self.process_id: int | None = None
         """Of the capture process, while there is one."""
         self._source, self._inbox, self._patience = source, inbox, patience
-        self._is_file = isinstance(source, FileSource)
         self._block_s, self._buffer_s = block_s, buffer_s
-        self._retries = Retries(patience, for_ever=retry, must_start=must_start, is_file=self._is_file)
+        self._retries = Retries(patience, for_ever=retry, must_start=must_start, live=source.live)
         self._closing = False
         self._paused = False
         self._wake_out = self._wake_in = -1
         self._start_time = time.time()
         self._position = 0  # just behind the last sample that went into the inbox
         self._block_rate = 0  # Hz, of that sample
+        self._file, self._origin_s = 0, 0.0  # which of a folder's it is from, and where that one starts
         self._end_monotonic = math.nan  # its moment
         self._first_block = self._last_block = math.nan  # when this process's came, on the monotonic clock
         self._last_sound = math.nan  # when anything but exact zeros was last heard, likewise; it may have come later
@@ -119,7 +121,8 @@ class Supervisor(threading.Thread):
     def _run_process(self) -> None:
         """Read one process until the file ends or the capture is closed; :class:`LossError` if it fails before."""
         self._fresh = True
-        child = ChildProcess(self._order())
+        stdin = self._source.fd if isinstance(self._source, StdinSource) else None
+        child = ChildProcess(self._order(), stdin)
         self.process_id = child.process.pid
         try:
             with selectors.DefaultSelector() as selector:
@@ -142,21 +145,22 @@ class Supervisor(threading.Thread):
 
     def _order(self) -> dict[str, Any]:
         order: dict[str, Any] = {**asdict(self._source), "block_s": self._block_s}
-        if isinstance(self._source, FileSource):
-            order |= {
-                "kind": "file",
-                "path": str(self._source.path),
-                "start_sample": self._position,
-                "start_time": self._start_time,
-                "heard": self._heard,
-            }
-        else:
-            order |= {"kind": "microphone", "buffer_s": self._buffer_s}
-        return order
+        match self._source:
+            case FileSource(path=path):
+                start_s = self._position / self._block_rate if self._block_rate else 0.0
+                told = {"first_file": self._file, "origin_s": self._origin_s, "start_s": start_s}
+                told |= {"start_time": self._start_time, "heard": self._heard}
+                return {**order, **told, "kind": "file", "path": str(path)}
+            case StdinSource():
+                return {**order, "kind": "stdin"}
+            case NetworkSource():
+                return {**order, "kind": "network"}
+            case MicrophoneSource():
+                return {**order, "kind": "microphone", "buffer_s": self._buffer_s}
 
     def _pause_while_full(self, selector: selectors.BaseSelector, child: ChildProcess) -> None:
-        """A file waits for its reader: what is not taken from the pipe stops its process."""
-        pause = self._is_file and self._inbox.full
+        """What is not live waits for its reader: what is not taken from the pipe stops its process."""
+        pause = not self._source.live and self._inbox.full
         if pause and not self._paused:
             self._paused = True
             if self._inbox.full:  # still, now that a reader would wake us
@@ -187,6 +191,11 @@ class Supervisor(threading.Thread):
         match header["type"]:
             case "open":
                 self.sample_rate = int(header["sample_rate"])
+                if header.get("file", 0) != self._file:  # the next one of a folder
+                    self._file = header["file"]
+                    self._origin_s = self._position / (self._block_rate or self.sample_rate)
+                    self._position = round(self._origin_s * self.sample_rate)
+                    self._block_rate = self.sample_rate
                 self._hardware = header["device"].startswith(("usb:", "alsa:"))
                 self.opened.set()
             case "block":
@@ -194,6 +203,8 @@ class Supervisor(threading.Thread):
             case "end":
                 self._notify(Notice("ended", f"{self._source} ended", time.time()))
                 return True
+            case "unreadable":
+                self._tell_lost("unreadable", header["sentence"])
             case "error":
                 raise LossError(header["reason"], header["sentence"], header["kind"])
             case other:
@@ -203,7 +214,7 @@ class Supervisor(threading.Thread):
     def _take_block(self, header: dict[str, Any], waveform: Any) -> None:
         now = time.monotonic()
         n_lost = int(header["n_lost"])
-        if self._fresh and self._block_rate and not self._is_file:
+        if self._fresh and self._block_rate and self._source.live:
             # Another process, maybe another device: the clock went on while nothing was recorded.
             gap_s = max(0.0, header["monotonic"] - self._end_monotonic)
             n_lost += round(gap_s * self.sample_rate)
@@ -223,7 +234,7 @@ class Supervisor(threading.Thread):
             self._last_sound = min(now, self._end_monotonic)
             self._retries.sound_came()
         if (self._told and self._sounding) or (self._fresh and self._told != "silent"):
-            what = "is being read" if self._is_file else "is recording"
+            what = "is recording" if isinstance(self._source, MicrophoneSource) else "is being read"
             self._notify(Notice("running", f"{self._source} {what} at {self.sample_rate} Hz", time.time()))
         self._fresh = False
         self._inbox.put_block(block)
@@ -232,7 +243,7 @@ class Supervisor(threading.Thread):
 
     def _check(self, child: ChildProcess) -> None:
         """Look at the clock after everything that came was taken."""
-        if self._paused:
+        if self._paused or isinstance(self._source, StdinSource):  # a pipe may be quiet for as long as it likes
             return
         now = time.monotonic()
         if self._fresh:
@@ -241,14 +252,14 @@ class Supervisor(threading.Thread):
                     "hung", f"{self._source} delivered nothing within {self._patience.start_s:g} s", self._kind()
                 )
             slow = now - child.started > self._patience.slow_start_s
-            if slow and self._told is None and not self._is_file:
+            if slow and self._told is None and self._source.live:
                 self._tell_lost("hung", f"{self._source} has not begun to deliver yet")
             return
-        hung_s = self._block_s + (self._patience.start_s if self._is_file else self._patience.hung_s)
+        hung_s = self._block_s + (self._patience.hung_s if self._source.live else self._patience.start_s)
         if now - self._last_block > hung_s:
             raise LossError("hung", f"{self._source} has delivered nothing for {hung_s:.1f} s", self._kind())
         quiet_s = now - self._last_sound
-        if self._is_file or quiet_s <= self._patience.silent_s:
+        if not self._source.live or quiet_s <= self._patience.silent_s:
             return
         stalled = now - self._last_block > self._patience.silent_s / 2
         if self._told is None and stalled:
@@ -265,7 +276,7 @@ class Supervisor(threading.Thread):
         return LossError("crashed", f"{self._source} was lost: {what}", self._kind())
 
     def _kind(self) -> str:
-        return "audio" if self._is_file else "device"
+        return "device" if self._source.live else "audio"
 
     def _wait_for_retry(self, lost: LossError) -> None:
         self._tell_lost(lost.reason, lost.sentence)

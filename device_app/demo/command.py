@@ -25,11 +25,12 @@ from device_app.demo.stream import (
     credits_by_licence,
     mix_stream,
 )
-from device_app.embedder import Embedder, load_embedder
-from device_app.enrolment.profile import NewRecording, Profile
+from device_app.enrolment.profile import Profile
+from device_app.enrolment.profile_files import NewRecording
 from device_app.listening.command import listen
-from device_app.listening.detector import SoundEvent
-from device_app.listening.recogniser import Recogniser
+from device_app.listening.recogniser import HeardWindow, Recogniser
+from device_app.listening.sound_event import SoundEvent
+from device_app.model.embedder import Embedder, load_embedder
 
 _LATE_S = 1.5
 """An event counts for an occurrence if it fires while the sound lasts or up to so long after."""
@@ -101,6 +102,7 @@ def enrol_and_hear(
     recordings: dict[str, list[Path]],
     stream: Stream,
     on_event: Callable[[SoundEvent], None] | None = None,
+    on_window: Callable[[HeardWindow], None] | None = None,
 ) -> Outcome:
     """Enrol sounds into a fresh profile and listen to a stream, both as a person's own would be.
 
@@ -109,11 +111,12 @@ def enrol_and_hear(
         recordings: Of each sound to enrol.
         stream: What is heard; it is written as a file and taken through the capture process like a microphone's audio.
         on_event: Called with each event that starts, as it is heard.
+        on_window: Called with each window.
     """
     heard: list[SoundEvent] = []
 
     def note(event: SoundEvent, _epoch_s: float) -> None:
-        if event.end_s is None:
+        if event.phase == "start":
             heard.append(event)
             if on_event is not None:
                 on_event(event)
@@ -125,7 +128,8 @@ def enrol_and_hear(
                 profile.add(sound, [NewRecording(*read_native(path), path.name) for path in paths], embedder)
         played = Path(folder) / "stream.wav"
         sf.write(played, resample(stream.waveform, SAMPLE_RATE, NATIVE_RATE), NATIVE_RATE, subtype="PCM_16")
-        listen(FileSource(played), Recogniser(embedder, profile.head(embedder)), note, lambda _notice: None)
+        recogniser = Recogniser(embedder, profile.head(embedder), on_window=on_window)
+        listen(FileSource(played), recogniser, note, lambda _notice: None)
     return judge(heard, stream.occurrences, len(stream.waveform) / SAMPLE_RATE)
 
 

@@ -1,6 +1,9 @@
 """From one recording of a sound to the windows that teach it: find where the sound is, then vary how it may be met."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import soxr
 
 from device_app.arrays import FloatArray
 from device_app.errors import AudioError
@@ -13,8 +16,14 @@ _MIN_SOUND_S = 0.04
 """Shorter than this it is a click of the recorder, not a sound."""
 _WINDOW_STEP_S = 0.125
 """Half the hop of listening, so that each offset that listening can meet is close to one that was taught."""
-_NOISE_SNR_DB = (20.0, 8.0)
-"""Besides the clean window, one in some and one in much noise."""
+_LEAST_ENERGY = 0.25
+"""Windows that hold this share of the energy that the best one holds are kept: a sound that has just begun counts."""
+_NOISE_SNR_DB = 20.0
+"""More noise in what is taught makes more of the background be taken for it: `make bench-stream`."""
+_SPEED = 1.03
+"""Half a semitone."""
+N_VARIANTS = 3
+"""Each window comes so often: all of them clean first, then all played a little faster or slower, then with noise."""
 MAX_SOUND_S = 60.0
 """A longer recording is a day, not an example."""
 MAX_BACKGROUND_WINDOWS = 240
@@ -59,17 +68,28 @@ def find_sound(waveform: FloatArray, sample_rate: int) -> tuple[int, int]:
     return int(active[0]) * frame, min(int(active[-1] + 1) * frame, len(waveform))
 
 
-def example_windows(waveform: FloatArray, sample_rate: int, clip_samples: int, rng: np.random.Generator) -> FloatArray:
+def example_windows(
+    waveform: FloatArray,
+    sample_rate: int,
+    clip_samples: int,
+    rng: np.random.Generator,
+    *,
+    room: Sequence[FloatArray] = (),
+    vary_pitch: bool = True,
+) -> FloatArray:
     """Windows that a listener could meet when this sound is made.
 
-    Windows slide over the sound; those that hold at least half of the energy that the best one holds are kept, at most
-    :data:`MAX_WINDOWS` of them, evenly spread. Each comes clean and with coloured noise.
+    Windows slide over the sound; those that hold at least a quarter of the energy that the best one holds are kept, at
+    most :data:`MAX_WINDOWS` of them, evenly spread. Each comes clean, a little higher and faster or lower and slower,
+    and with noise. Levels need no variants: the model normalises each window.
 
     Args:
         waveform: (n_samples,) float32 in [-1, 1]; shorter than a window is fine.
         sample_rate: Hz.
         clip_samples: Samples of a window.
-        rng: Source of the noise.
+        rng: Source of what is drawn.
+        room: Recordings of the room, (n_samples,) each, for noise; without them it is coloured noise.
+        vary_pitch: Whether another pitch and tempo is the same sound; else these windows are clean ones again.
 
     Returns:
         (n_windows, clip_samples) float32, at least one window.
@@ -86,14 +106,38 @@ def example_windows(waveform: FloatArray, sample_rate: int, clip_samples: int, r
     offsets = np.arange(first, max(first + 1, last - clip_samples // 2), int(_WINDOW_STEP_S * sample_rate))
     windows = np.stack([padded[offset : offset + clip_samples] for offset in offsets])
     energy = np.square(windows, dtype=np.float64).sum(axis=1)
-    windows = windows[energy >= 0.5 * energy.max()]
-    if len(windows) > MAX_WINDOWS:
-        windows = windows[np.linspace(0, len(windows) - 1, MAX_WINDOWS).round().astype(int)]
-    noisy = [
-        np.stack([add_noise(window, coloured_noise(clip_samples, rng), snr_db) for window in windows])
-        for snr_db in _NOISE_SNR_DB
-    ]
-    return np.concatenate([windows, *noisy]).astype(np.float32)
+    kept = np.flatnonzero(energy >= _LEAST_ENERGY * energy.max())
+    if len(kept) > MAX_WINDOWS:
+        kept = kept[np.linspace(0, len(kept) - 1, MAX_WINDOWS).round().astype(int)]
+    windows = windows[kept]
+    varied = windows
+    if vary_pitch:
+        rates = [_SPEED if faster else 1.0 / _SPEED for faster in rng.random(len(kept)) < 0.5]
+        varied = np.stack(
+            [_played(padded, int(offsets[i]), clip_samples, by) for i, by in zip(kept, rates, strict=True)]
+        )
+    noisy = [add_noise(window, _room_noise(room, clip_samples, rng), _NOISE_SNR_DB) for window in windows]
+    return np.concatenate([windows, varied, np.stack(noisy)]).astype(np.float32)
+
+
+def _played(padded: FloatArray, offset: int, n_samples: int, speed: float) -> FloatArray:
+    """(n_samples,) of a waveform around the window at ``offset``, played ``speed`` times as fast."""
+    middle, half = offset + n_samples / 2, speed * n_samples / 2
+    first = max(0, int(middle - half) - 1)
+    played = soxr.resample(padded[first : int(middle + half) + 2], speed, 1.0)[:n_samples]
+    return np.pad(played, (0, n_samples - len(played))).astype(np.float32)
+
+
+def _room_noise(room: Sequence[FloatArray], n_samples: int, rng: np.random.Generator) -> FloatArray:
+    """(n_samples,) of unit power: a random part of a recording of the room, or coloured noise if none is usable."""
+    usable = [recording for recording in room if len(recording) >= n_samples]
+    if not usable:
+        return coloured_noise(n_samples, rng)
+    recording = usable[int(rng.integers(len(usable)))]
+    first = int(rng.integers(len(recording) - n_samples + 1))
+    part = recording[first : first + n_samples]
+    power = float(np.mean(np.square(part, dtype=np.float64)))
+    return part / np.float32(np.sqrt(power)) if power > 1e-9 else coloured_noise(n_samples, rng)
 
 
 def background_windows(waveform: FloatArray, clip_samples: int) -> FloatArray:

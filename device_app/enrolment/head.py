@@ -1,7 +1,7 @@
-"""The head: which sound an embedding belongs to, if any. Fitted with scikit-learn, applied with numpy alone."""
+"""The head: which sound an embedding belongs to, if any. Fitted once, applied with one product of matrices."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_app.arrays import FloatArray
+from device_app.enrolment.discriminant import Background, Discriminants, Taught, discriminants
+from device_app.enrolment.example_windows import N_VARIANTS
+from device_app.enrolment.head_weights import learn_weights, set_by_hand
+from device_app.enrolment.sound_settings import SoundSettings
+from device_app.enrolment.threshold import DEFAULT_PER_DAY, Threshold, choose_threshold
 from device_app.errors import ProfileError
 from device_app.files import npz, read_npz, write_aside
 
-_C = 3.0
-"""Inverse strength of the L2 penalty."""
-_PRIOR_ODDS = 0.1
-"""Windows of a taught sound to windows of anything else, as a listener meets them. In the fit they weigh the same, which
-is put right afterwards (prior correction: King and Zeng 2001, "Logistic regression in rare events data", eq. 7). A
-smaller one misses more and has fewer false alarms: `make bench-stream`."""
+EVIDENCE = 0.5
+"""Evidence for each spread of the bank's scores above the threshold. Small: the detector rather adds up several
+windows than trusts one. See `make bench-stream`."""
+_BEHIND = 1e-3
+"""How far the other sounds stay behind at least."""
+_ARRAYS = ("weights", "bias", "spread", "threshold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,30 +32,59 @@ class Examples:
     sound: str
     recording: str
     embeddings: FloatArray
-    """(n_windows, size) float32, each row of unit length."""
+    """(n_windows, size) float32, the model's heads side by side: all windows clean first, then with noise."""
+
+    @property
+    def as_heard(self) -> FloatArray:
+        """The clean windows at the hop of listening, which is twice that of teaching; at least one."""
+        return self.embeddings[: max(1, len(self.embeddings) // N_VARIANTS) : 2]
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """One logistic regression for each sound, against everything else."""
+    """For each sound a direction in the embedding, and a threshold from its budget of false alarms."""
 
     sounds: tuple[str, ...]
     weights: FloatArray
     """(n_sounds, size) float32."""
     bias: FloatArray
     """(n_sounds,) float32."""
+    spread: FloatArray
+    """(n_sounds,) float32: what a unit of evidence is worth in a sound's discriminant."""
+    threshold: FloatArray
+    """(n_sounds,) float32: the discriminant where evidence is 0."""
     model_id: str
     recordings: tuple[str, ...]
     """``sound:id`` of every recording that it was fitted on."""
 
     def score(self, embeddings: FloatArray) -> FloatArray:
-        """Evidence of each window for each sound: (n, size) to (n, n_sounds), log-odds that it holds the sound."""
+        """Evidence of each window for each sound: (n, size) to (n, n_sounds), above 0 from its threshold on.
+
+        Thresholds say whether it is a sound, the discriminants themselves which one: none has more evidence than the
+        one whose discriminant is highest.
+        """
+        return self.settle(self.evidence(embeddings))
+
+    def evidence(self, embeddings: FloatArray) -> FloatArray:
+        """Evidence of (n, size) embeddings for each sound by itself: (n, n_sounds)."""
         return embeddings @ self.weights.T + self.bias
+
+    def discriminant(self, evidence: FloatArray) -> FloatArray:
+        """The (n, n_sounds) discriminants behind (n, n_sounds) evidence, which can be compared between sounds."""
+        return evidence * self.spread + self.threshold
+
+    def settle(self, evidence: FloatArray) -> FloatArray:
+        """Hold (n, n_sounds) evidence below that of the sound with the highest discriminant."""
+        best = np.argmax(np.nan_to_num(self.discriminant(evidence), nan=-np.inf), axis=1)[:, None]
+        settled = np.minimum(evidence, np.take_along_axis(evidence, best, axis=1) - _BEHIND)
+        np.put_along_axis(settled, best, np.take_along_axis(evidence, best, axis=1), axis=1)
+        return settled
 
     def save(self, path: Path) -> None:
         """Write the head as npz: arrays and one JSON string, no pickle."""
         about = json.dumps({"sounds": self.sounds, "model_id": self.model_id, "recordings": self.recordings})
-        write_aside(path, npz(about=about, weights=self.weights, bias=self.bias))
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        write_aside(path, npz(about=about, **arrays))
 
     @classmethod
     def load(cls, path: Path) -> "Head":
@@ -63,14 +97,29 @@ class Head:
             stored = read_npz(path)
             about = json.loads(str(stored["about"]))
             return cls(
-                tuple(about["sounds"]),
-                stored["weights"],
-                stored["bias"],
-                about["model_id"],
-                tuple(about["recordings"]),
+                sounds=tuple(about["sounds"]),
+                model_id=about["model_id"],
+                recordings=tuple(about["recordings"]),
+                **{name: stored[name] for name in _ARRAYS},
             )
         except (OSError, ValueError, KeyError, TypeError) as err:
             raise ProfileError(f"{path} is missing or damaged: run `earmark refit`") from err
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A head, and what its fit says of itself."""
+
+    head: Head
+    head_weights: NDArray[np.float64]
+    """(n_sounds, n_heads) how much each head of the network counts for each sound; each row of sum 1."""
+    held_out: FloatArray
+    """(n_windows, n_sounds) evidence of each example's windows as heard, from a fit without it; not a number for the
+    own sound of a recording that is the only one of it."""
+    owner: NDArray[np.int64]
+    """(n_windows,) the example of each of these windows, from 0."""
+    thresholds: tuple[Threshold, ...]
+    """Of the sounds, in units of the spread of the bank's scores."""
 
 
 def fit_head(
@@ -78,42 +127,81 @@ def fit_head(
     *,
     background: Sequence[Examples],
     bank: FloatArray,
+    head_sizes: Mapping[str, int],
     model_id: str,
     recordings: tuple[str, ...],
-) -> Head:
-    """Fit one logistic regression for each sound against the bank, the room and the other sounds.
+    confusable: Sequence[Examples] = (),
+    settings: Mapping[str, SoundSettings] | None = None,
+) -> Fit:
+    """Fit all sounds: discriminants in each head of the network, weights of the heads, thresholds.
 
     Args:
         examples: At least one recording of each sound.
         background: Recordings of the room, if there are any.
         bank: (n_windows, size) float32, the model's background bank.
+        head_sizes: The network's heads and their widths, in the order in which they lie side by side.
         model_id: Of the model that made the embeddings.
         recordings: ``sound:id`` of every recording, kept in the head.
+        confusable: What one sound must not be confused with; its ``sound`` is ``-name`` of that one.
+        settings: What was set by hand for some sounds.
+
+    Raises:
+        ProfileError: If the model cannot do what was set by hand.
     """
+    settings = settings or {}
     sounds = tuple(sorted({entry.sound for entry in examples}))
-    negatives = np.concatenate([bank, *(entry.embeddings for entry in background)])
-    size = bank.shape[1]
-    weights, bias = np.zeros((len(sounds), size)), np.zeros(len(sounds))
-    for i, sound in enumerate(sounds):
-        own = [entry.embeddings for entry in examples if entry.sound == sound]
-        others = [entry.embeddings for entry in examples if entry.sound != sound]
-        weights[i], bias[i] = _fit(own, others, negatives)
-    bias += np.log(_PRIOR_ODDS)
-    return Head(sounds, weights.astype(np.float32), bias.astype(np.float32), model_id, recordings)
+    sound = np.array([sounds.index(entry.sound) for entry in examples])
+    means = np.stack([entry.embeddings.mean(axis=0) for entry in examples])
+    windows = np.concatenate([entry.as_heard for entry in examples])
+    owner = np.repeat(np.arange(len(examples)), [len(entry.as_heard) for entry in examples])
+    room = _join([entry.embeddings for entry in background], bank.shape[1])
+    against = [_join([e.embeddings for e in confusable if e.sound == f"-{name}"], bank.shape[1]) for name in sounds]
+
+    ends = np.cumsum(list(head_sizes.values()))
+    slices = [slice(end - size, end) for end, size in zip(ends, head_sizes.values(), strict=True)]
+    fitted: list[Discriminants] = []
+    for part in slices:
+        confused = [rows[:, part] for rows in against]
+        taught = Taught(means[:, part], windows[:, part], owner, sound, room[:, part], confused)
+        fitted.append(discriminants(taught, Background.of(bank[:, part])))
+    held_out = np.stack([each.held_out for each in fitted])
+    head_weights = set_by_hand(learn_weights(held_out, owner, sound), sounds, tuple(head_sizes), settings)
+    shares = list(zip(fitted, head_weights.T, strict=True))
+    weights = np.concatenate([each.weights * share[:, None] for each, share in shares], axis=1)
+    bias = np.sum([each.bias * share for each, share in shares], axis=0)
+
+    in_bank, in_room, in_against = (rows @ weights.T + bias for rows in (bank, room, np.concatenate(against)))
+    spread = in_bank.std(axis=0)
+    which = np.repeat(np.arange(len(sounds)), [len(rows) for rows in against])
+    thresholds = tuple(
+        choose_threshold(
+            in_bank[:, i] / spread[i],
+            in_room[:, i] / spread[i],
+            in_against[which == i, i] / spread[i],
+            _budget(settings.get(name)),
+        )
+        for i, name in enumerate(sounds)
+    )
+    scale = EVIDENCE / spread
+    offset = EVIDENCE * np.array([threshold.score for threshold in thresholds])
+    head = Head(
+        sounds,
+        (weights * scale[:, None]).astype(np.float32),
+        (bias * scale - offset).astype(np.float32),
+        (1.0 / scale).astype(np.float32),
+        (offset / scale).astype(np.float32),
+        model_id,
+        recordings,
+    )
+    evidence = (np.einsum("sh,hws->ws", head_weights, held_out) * scale - offset).astype(np.float32)
+    return Fit(head, head_weights, head.settle(evidence), owner, thresholds)
 
 
-def _fit(
-    own: Sequence[FloatArray], others: Sequence[FloatArray], negatives: FloatArray
-) -> tuple[NDArray[np.float64], float]:
-    """Weights (size,) and bias of one sound. Each recording weighs the same, and each side half."""
-    from sklearn.linear_model import LogisticRegression  # slow to import, and not needed for listening
-    from threadpoolctl import threadpool_limits
+def _budget(settings: SoundSettings | None) -> float:
+    """False alarms a day."""
+    by_hand = settings.false_alarms_per_day if settings else None
+    return DEFAULT_PER_DAY if by_hand is None else by_hand
 
-    parts = [*own, *others, negatives]
-    labels = np.repeat([1] * len(own) + [0] * (len(others) + 1), [len(part) for part in parts])
-    shares = [0.5 / len(own)] * len(own) + [0.25 / max(1, len(others))] * len(others) + [0.25 if others else 0.5]
-    weight = np.concatenate([np.full(len(part), share / len(part)) for part, share in zip(parts, shares, strict=True)])
-    model = LogisticRegression(C=_C, max_iter=200)
-    with threadpool_limits(1):  # more threads wait for each other longer than these small products take
-        model.fit(np.concatenate(parts), labels, sample_weight=weight * len(labels))
-    return model.coef_[0], float(model.intercept_[0])
+
+def _join(parts: Sequence[FloatArray], size: int) -> FloatArray:
+    return np.concatenate([np.zeros((0, size), np.float32), *parts])

@@ -3,82 +3,52 @@
 ::
 
     profile.json            the sounds and their recordings; written last, so it never names what is not there
-    recordings/<id>.flac    what was recorded, at its own rate, mono
+    recordings/<id>.flac    what was recorded, at its own rate, mono, with its time and device
     embeddings/<id>.npz     its example windows, embedded
+    events/<id>.npz         embeddings of events that were corrected
+    takes/<sound>/<id>.flac finished takes of an enrolment that is not
+    room/embeddings.npz     a sample of what the room sounds like
     head.npz                the fitted head
 """
 
 import contextlib
-import hashlib
-import io
-import json
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+import copy
+import functools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
 import platformdirs
-import soundfile as sf
 
 from device_app.arrays import FloatArray
 from device_app.audio_file import read_audio
-from device_app.embedder import Embedder
 from device_app.enrolment.example_windows import background_windows, example_windows, find_sound
-from device_app.enrolment.head import Examples, Head, fit_head
+from device_app.enrolment.head import Examples, Fit, Head, fit_head
+from device_app.enrolment.profile_files import NewRecording, ProfileFiles
+from device_app.enrolment.profile_index import Index, Recording
+from device_app.enrolment.sound_names import BACKGROUND, group_name, is_taught
+from device_app.enrolment.sound_settings import SoundSettings
 from device_app.errors import AudioError, ModelMismatchError, ProfileError
-from device_app.files import npz, read_npz, write_aside
+from device_app.model.embedder import Embedder
+from device_app.room.room import read_room
 
-SCHEMA = 1
-BACKGROUND = "background"
-BACKGROUND_NAMES = frozenset({BACKGROUND, "noise", "silence", "other", "_background_noise_"})
-"""Names that mean "not a sound to report" (BirdNET-Analyzer's and Speech Commands' among them)."""
-_NAME = re.compile(r"[^\W_][\w .'+-]{0,63}")
+_log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """One recording of one sound."""
-
-    id: str
-    """First 16 hex digits of the SHA-256 of its 16-bit samples: the same recording is never counted twice."""
-    origin: str
-    """The file it came from, or the microphone."""
-    recorded: str
-    """ISO 8601, UTC."""
+_LOCK_S = 30.0
+"""How long to wait for another process that is changing the profile: fitting takes seconds on a small machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewRecording:
-    """A recording on its way into the profile."""
-
-    waveform: FloatArray
-    """(n_samples,) float32 mono in [-1, 1]."""
-    sample_rate: int
-    origin: str
+_ROOM_ROWS = 2000
+"""Of the room's embeddings that a fit uses: as many as the model's bank has; all of them take four times as long."""
 
 
 def default_profile_path() -> Path:
     """The profile that is used where none is named: in the user's data folder."""
     return platformdirs.user_data_path("earmark") / "profile"
-
-
-def sound_name(name: str) -> str:
-    """Check a sound's name and map the reserved ones to ``background``.
-
-    Raises:
-        ProfileError: If the name is empty, too long, or holds characters that do not belong in a name.
-    """
-    if name.lower() in BACKGROUND_NAMES:
-        return BACKGROUND
-    if not _NAME.fullmatch(name):
-        raise ProfileError(
-            f"'{name}' cannot be a sound's name: use up to 64 letters, digits, spaces, or any of . ' + - _, "
-            "beginning with a letter or digit"
-        )
-    return name
 
 
 class Profile:
@@ -91,39 +61,36 @@ class Profile:
             ProfileError: If ``profile.json`` is damaged or of a newer version.
         """
         self.path = path
-        self.sounds: dict[str, list[Recording]] = {}
-        index = path / "profile.json"
-        if not index.exists():
-            return
-        try:
-            raw = json.loads(index.read_text("utf-8"))
-            if raw["schema"] > SCHEMA:
-                raise ProfileError(f"{index} was written by a newer earmark (schema {raw['schema']}): upgrade earmark")
-            self.sounds = {
-                sound_name(name): [Recording(entry["id"], entry["origin"], entry["recorded"]) for entry in entries]
-                for name, entries in raw["sounds"].items()
-            }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-            raise ProfileError(
-                f"{index} is damaged ({err!r}): restore it from a backup, or enrol into a new folder with --profile"
-            ) from err
+        self.files = ProfileFiles(path)
+        self.index = Index.read(path / "profile.json")
+
+    @property
+    def sounds(self) -> dict[str, list[Recording]]:
+        """Recordings of each group: a sound, ``background``, or ``-sound``."""
+        return self.index.sounds
+
+    @property
+    def settings(self) -> dict[str, SoundSettings]:
+        """Of the sounds for which something was set by hand."""
+        return self.index.settings
 
     @property
     def taught(self) -> list[str]:
-        """Names of the sounds to report, background left out."""
-        return sorted(set(self.sounds) - {BACKGROUND})
+        """Names of the sounds to report: neither background nor what is only there to tell a sound apart from."""
+        return sorted(name for name in self.sounds if is_taught(name))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes from changing this profile meanwhile.
+        """Keep other processes from changing this profile meanwhile; it is read again first.
 
         Raises:
-            ProfileError: If another process is changing it now.
+            ProfileError: If another process is changing it and goes on doing so, or it cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock", timeout=2.0)
-            with lock:
+            with filelock.FileLock(self.path / ".lock", timeout=_LOCK_S):
+                self.files.remove_asides()
+                self.index = Index.read(self.path / "profile.json")
                 yield
         except filelock.Timeout as err:
             raise ProfileError(f"another earmark is changing the profile {self.path}: wait for it to finish") from err
@@ -132,42 +99,91 @@ class Profile:
                 f"cannot write the profile {self.path}: {err.strerror}; choose another with --profile"
             ) from err
 
-    def add(self, name: str, recordings: Sequence[NewRecording], embedder: Embedder) -> int:
-        """Add recordings to a sound (new or known), fit the head again and save. Call it inside :meth:`lock`.
+    def add(self, name: str, recordings: Iterable[NewRecording], embedder: Embedder) -> None:
+        """Add recordings to one group, see :meth:`add_groups`."""
+        self.add_groups({name: recordings}, embedder)
 
-        Returns:
-            How many of the recordings were new; the same recording again is passed over.
+    def add_groups(
+        self,
+        groups: Mapping[str, Iterable[NewRecording]],
+        embedder: Embedder,
+        by_hand: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add recordings to groups (new or known), fit the head again and save. Call it inside :meth:`lock`.
+
+        A recording that is there already is passed over.
+
+        Args:
+            groups: Recordings for each sound, background, or ``-sound``.
+            embedder: Of the model to fit with.
+            by_hand: Settings of the sounds among them, by the names of :class:`SoundSettings`.
 
         Raises:
             ProfileError: If one of them is already taught as another sound.
-            AudioError: If one of them holds no sound. Nothing is changed then.
+            AudioError: If one of them holds no sound. The sounds are as they were then.
         """
-        name = sound_name(name)
-        for new in recordings if name != BACKGROUND else ():
+        index = copy.deepcopy(self.index)
+        try:
+            for name, news in groups.items():
+                for new in news:
+                    self._add_recording(index, group_name(name), new)
+                if by_hand and is_taught(name):
+                    index.settings[name] = replace(index.settings.get(name, SoundSettings()), **by_hand)
+            self.commit(index, embedder)
+        except BaseException:  # Ctrl-C as well
+            self.forget_unnamed(index)
+            raise
+
+    def forget_unnamed(self, index: Index) -> None:
+        """Delete recordings of an index that did not come to be the profile's own."""
+        self.files.forget(index.recording_ids - Index.read(self.path / "profile.json").recording_ids)
+
+    def _add_recording(self, index: Index, name: str, new: NewRecording) -> None:
+        """Write a recording and name it in an index."""
+        owner = index.owner(new.id)
+        if owner not in (None, name):
+            raise ProfileError(f"{new.origin} is already taught as '{owner}': one recording, one sound")
+        if owner is not None:
+            return
+        if name != BACKGROUND:
             try:
                 find_sound(new.waveform, new.sample_rate)
             except AudioError as err:
                 raise AudioError(f"{new.origin}: {err}") from err
-        owner = {recording.id: sound for sound, known in self.sounds.items() for recording in known}
-        added: list[Recording] = []
-        for new in recordings:
-            pcm = np.clip(np.rint(new.waveform * 32767.0), -32768, 32767).astype(np.int16)
-            recording_id = hashlib.sha256(pcm.astype("<i2").tobytes()).hexdigest()[:16]
-            if owner.get(recording_id, name) != name:
-                raise ProfileError(
-                    f"{new.origin} is already taught as '{owner[recording_id]}': one recording, one sound"
-                )
-            if recording_id in owner:
-                continue
-            owner[recording_id] = name
-            self._write_recording(recording_id, pcm, new.sample_rate)
-            added.append(Recording(recording_id, new.origin, datetime.now(UTC).isoformat(timespec="seconds")))
-        sounds = {**self.sounds, name: [*self.sounds.get(name, []), *added]}
-        head = self._fit(sounds, embedder)
-        head.save(self.path / "head.npz")
-        self._save_index(sounds)
-        self.sounds = sounds
-        return len(added)
+        self.files.write_recording(new, name)
+        index.sounds.setdefault(name, []).append(new.entry())
+
+    def commit(self, index: Index, embedder: Embedder) -> None:
+        """Fit on an index, whose files are all there, and make it the profile's own. Call it inside :meth:`lock`.
+
+        A crash leaves the old index or the new one.
+
+        Raises:
+            ProfileError: If there is something that a sound must not be confused with, but not the sound.
+        """
+        for name in index.sounds:
+            if name.startswith("-") and name[1:] not in index.sounds:
+                raise ProfileError(f"'{name}' is what '{name[1:]}' must not be confused with: teach that one first")
+        if any(is_taught(name) for name in index.sounds):
+            self._fit(index, embedder).head.save(self.path / "head.npz")
+        else:
+            (self.path / "head.npz").unlink(missing_ok=True)
+        index.write(self.path / "profile.json")
+        self.index = index
+
+    def require(self, *names: str) -> None:
+        """Raise ProfileError if there is no such group of recordings."""
+        for name in names:
+            if group_name(name) not in self.sounds:
+                known = ", ".join(sorted(self.sounds)) or "nothing yet"
+                raise ProfileError(f"there is no '{name}' in {self.path}: it holds {known}")
+
+    def change_settings(self, settings: Mapping[str, SoundSettings]) -> None:
+        """Replace the settings of some sounds and save. Call it inside :meth:`lock`."""
+        index = copy.deepcopy(self.index)
+        index.settings.update(settings)
+        index.write(self.path / "profile.json")
+        self.index = index
 
     def require_taught(self) -> None:
         """Raise ProfileError if there is nothing to listen for."""
@@ -195,7 +211,7 @@ class Profile:
                 f"{embedder.metadata.model_id}: their embeddings cannot be compared. "
                 f"Run `earmark refit` with this model, or pass the earlier one with --model."
             )
-        if head is None or head.recordings != _recording_ids(self.sounds):
+        if head is None or head.recordings != _fitted_on(self.index):
             head = self.refit(embedder)
         return head
 
@@ -205,58 +221,101 @@ class Profile:
         Raises:
             ProfileError: If a recording is missing.
         """
-        head = self._fit(self.sounds, embedder)
+        head = self.fit(embedder).head
         head.save(self.path / "head.npz")
         return head
 
-    def _fit(self, sounds: dict[str, list[Recording]], embedder: Embedder) -> Head:
-        examples = [
-            Examples(name, recording.id, self._embeddings(name, recording.id, embedder))
-            for name, recordings in sorted(sounds.items())
-            for recording in recordings
-        ]
+    def fit(self, embedder: Embedder) -> Fit:
+        """Fit the sounds; nothing is saved but the embeddings of recordings that were not embedded yet."""
+        return self._fit(self.index, embedder)
+
+    def _fit(self, index: Index, embedder: Embedder) -> Fit:
+        examples = self._examples(index, embedder)
         return fit_head(
-            [entry for entry in examples if entry.sound != BACKGROUND],
+            [entry for entry in examples if is_taught(entry.sound)],
             background=[entry for entry in examples if entry.sound == BACKGROUND],
+            confusable=[entry for entry in examples if entry.sound.startswith("-")],
             bank=embedder.background(),
+            head_sizes=embedder.head_sizes,
+            settings=index.settings,
             model_id=embedder.metadata.model_id,
-            recordings=_recording_ids(sounds),
+            recordings=_fitted_on(index),
         )
 
-    def _embeddings(self, name: str, recording_id: str, embedder: Embedder) -> FloatArray:
+    def examples(self, embedder: Embedder) -> list[Examples]:
+        """The embeddings of every recording, from the cache where they are in it."""
+        return self._examples(self.index, embedder)
+
+    def _examples(self, index: Index, embedder: Embedder) -> list[Examples]:
+        background = functools.cache(lambda: self._background(index, embedder.metadata.sample_rate))
+        recordings = [
+            Examples(name, recording.id, self._embeddings(index, name, recording.id, embedder, background))
+            for name, recordings in sorted(index.sounds.items())
+            for recording in recordings
+        ]
+        return recordings + self._corrected_events(index, embedder) + self._room(embedder)
+
+    def _corrected_events(self, index: Index, embedder: Embedder) -> list[Examples]:
+        """Events that were the sound, and as ``-sound`` those that were not."""
+        out = []
+        for correction in index.active_corrections:
+            if correction.event is None:
+                continue
+            embeddings = self.files.read_embeddings(self.files.event(correction.event), embedder.metadata.model_id)
+            if embeddings is None:
+                _log.warning(
+                    "what was said of the event %s is not used: it was heard with another model", correction.event
+                )
+                continue
+            group = correction.sound if correction.kind == "missed" else f"-{correction.sound}"
+            out.append(Examples(group, f"event {correction.event}", embeddings))
+        return out
+
+    def _room(self, embedder: Embedder) -> list[Examples]:
+        room = read_room(self.path)
+        if room is None or room.model_id != embedder.metadata.model_id:
+            return []
+        return [Examples(BACKGROUND, "room", room.sample(_ROOM_ROWS))]
+
+    def _background(self, index: Index, rate: int) -> list[FloatArray]:
+        """Waveforms of the recordings of the background that are there."""
+        paths = [self.files.recording(entry.id) for entry in index.sounds.get(BACKGROUND, ())]
+        return [read_audio(path, rate) for path in paths if path.exists()]
+
+    def _embeddings(
+        self, index: Index, name: str, recording_id: str, embedder: Embedder, background: Callable[[], list[FloatArray]]
+    ) -> FloatArray:
         """Example windows of a recording, embedded: (n_windows, size); cached beside the profile."""
-        cache = self.path / "embeddings" / f"{recording_id}.npz"
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            stored = read_npz(cache)
-            if str(stored["model_id"]) == embedder.metadata.model_id:
-                return np.asarray(stored["embeddings"], dtype=np.float32)
-        rate = embedder.metadata.sample_rate
-        waveform = read_audio(self._recording_path(recording_id), rate)
+        cache, model_id = self.files.embeddings(recording_id), embedder.metadata.model_id
+        stored = self.files.read_embeddings(cache, model_id)
+        if stored is not None:
+            return stored
+        rate, path = embedder.metadata.sample_rate, self.files.recording(recording_id)
+        if not path.exists():
+            raise ProfileError(
+                f"a recording of '{name}' came in a pack without audio, or was deleted: it cannot be used with model "
+                f"{model_id}; remove '{name}', or import a pack of it with audio"
+            )
+        waveform = read_audio(path, rate)
         clip_samples = embedder.metadata.clip_samples
         if name == BACKGROUND:
             windows = background_windows(waveform, clip_samples)
         else:
-            windows = example_windows(waveform, rate, clip_samples, np.random.default_rng(int(recording_id, 16)))
+            windows = example_windows(
+                waveform,
+                rate,
+                clip_samples,
+                np.random.default_rng(int(recording_id, 16)),
+                room=background(),
+                vary_pitch=index.settings.get(name, SoundSettings()).pitch != "matters",
+            )
         embeddings = embedder.embed(windows)
-        write_aside(cache, npz(embeddings=embeddings, model_id=embedder.metadata.model_id))
+        self.files.write_embeddings(cache, embeddings, model_id)
         return embeddings
 
-    def _recording_path(self, recording_id: str) -> Path:
-        return self.path / "recordings" / f"{recording_id}.flac"
 
-    def _write_recording(self, recording_id: str, pcm: np.ndarray[tuple[int], np.dtype[np.int16]], rate: int) -> None:
-        buffer = io.BytesIO()
-        sf.write(buffer, pcm, rate, format="FLAC", subtype="PCM_16")
-        write_aside(self._recording_path(recording_id), buffer.getvalue())
-
-    def _save_index(self, sounds: dict[str, list[Recording]]) -> None:
-        raw = {
-            "schema": SCHEMA,
-            "sounds": {name: [asdict(entry) for entry in entries] for name, entries in sounds.items()},
-        }
-        text = json.dumps(raw, indent=1, ensure_ascii=False)
-        write_aside(self.path / "profile.json", text.encode())
-
-
-def _recording_ids(sounds: dict[str, list[Recording]]) -> tuple[str, ...]:
-    return tuple(sorted(f"{name}:{entry.id}" for name, entries in sounds.items() for entry in entries))
+def _fitted_on(index: Index) -> tuple[str, ...]:
+    """What a head is fitted on: ``sound:id`` of every recording, and the same of every corrected event."""
+    recordings = [f"{name}:{entry.id}" for name, entries in index.sounds.items() for entry in entries]
+    events = [f"{entry.kind} {entry.sound}:{entry.event}" for entry in index.active_corrections if entry.event]
+    return tuple(sorted(recordings + events))

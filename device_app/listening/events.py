@@ -1,74 +1,63 @@
-"""Events as JSON lines: an interface that other programs rely on. Names are frozen; entries are only added.
+"""Events as JSON lines: an interface that other programs rely on, described in docs/EVENTS.md.
 
-Version 1, one object a line:
-
-``type``       ``start`` or ``end`` of a sound, or ``source`` for a change in the state of the microphone
-``id``         the same for the start and the end of one event, never used twice
-``time``       wall clock of the beginning, ISO 8601, UTC
-``sound``, ``start_s``, ``fired_s``, ``score``, ``runner_up``, ``level_dbfs``   of ``start`` and ``end``
-``end_s``, ``duration_s``   of ``end`` alone
-``state``, ``reason``, ``message``   of ``source`` alone
+Names are frozen, entries and types are only added; ``device_app/data/event.schema.json`` says it for machines.
 """
 
 import json
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from device_app.capture import Notice
-from device_app.listening.detector import SoundEvent
+from device_app.listening.sound_event import SoundEvent
 
 SCHEMA = 1
 
 
-class EventWriter:
-    """Makes the lines of one run; it remembers which start an end belongs to."""
+def sound_line(event: SoundEvent, start: datetime, clip: str | None = None) -> dict[str, Any]:
+    """The line of a sound's start, update or end.
 
-    def __init__(self) -> None:
-        self._open: dict[str, str] = {}
-
-    def sound(self, event: SoundEvent, epoch_s: float) -> str:
-        """The line of a sound's start or end.
-
-        Args:
-            event: From the recogniser.
-            epoch_s: Wall clock at the zero of the source's clock, seconds since the epoch.
-        """
-        ended = event.end_s is not None
-        if not ended:
-            self._open[event.sound] = uuid.uuid4().hex
-        line: dict[str, Any] = {
-            "schema": SCHEMA,
-            "type": "end" if ended else "start",
-            "id": self._open[event.sound],
-            "time": _iso(epoch_s + event.start_s),
-            "sound": event.sound,
-            "start_s": round(event.start_s, 3),
-            "fired_s": round(event.fired_s, 3),
-            "score": round(event.score, 3),
-            "runner_up": event.runner_up,
-            "level_dbfs": round(event.level_dbfs, 1),
-        }
-        if event.end_s is not None:
-            line |= {"end_s": round(event.end_s, 3), "duration_s": round(event.end_s - event.start_s, 3)}
-        return json.dumps(line, ensure_ascii=False)
-
-    @staticmethod
-    def source(notice: Notice) -> str:
-        """The line of a change in the source's state."""
-        return json.dumps(
-            {
-                "schema": SCHEMA,
-                "type": "source",
-                "id": uuid.uuid4().hex,
-                "time": _iso(notice.time),
-                "state": notice.state,
-                "reason": notice.reason,
-                "message": notice.sentence,
-            },
-            ensure_ascii=False,
-        )
+    Args:
+        event: From the recogniser.
+        start: Wall clock of its start.
+        clip: Path of its recording, if there is one.
+    """
+    line: dict[str, Any] = {
+        "schema": SCHEMA,
+        "type": event.phase,
+        "id": event.id,
+        "time": _iso(start),
+        "sound": event.sound,
+        "start_s": round(event.start_s, 3),
+        "fired_s": round(event.fired_s, 3),
+        "duration_s": round(event.duration_s, 3),
+        "score": round(event.score, 3),
+        "runner_up": event.runner_up,
+        "level_dbfs": round(event.level_dbfs, 1),
+    }
+    if event.end_s is not None:
+        line |= {"end_s": round(event.end_s, 3), "clip": clip}
+    return line
 
 
-def _iso(epoch_s: float) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds")
+def source_line(notice: Notice) -> dict[str, Any]:
+    """The line of a change in the source's state."""
+    return {
+        "schema": SCHEMA,
+        "type": "source",
+        "id": uuid.uuid4().hex,
+        "time": _iso(datetime.fromtimestamp(notice.time, UTC)),
+        "state": notice.state,
+        "reason": notice.reason,
+        "message": notice.sentence,
+    }
+
+
+def encode(line: Mapping[str, Any]) -> str:
+    """A line as it is written and posted."""
+    return json.dumps(line, ensure_ascii=False)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")

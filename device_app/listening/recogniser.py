@@ -1,17 +1,23 @@
 """The path that all audio takes, a microphone's, a file's and the demo's: blocks in, events out."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from device_app.arrays import FloatArray
 from device_app.capture import Block
-from device_app.embedder import Embedder
 from device_app.enrolment.head import Head
-from device_app.listening.detector import DetectionConfig, Detector, SoundEvent
+from device_app.enrolment.sound_settings import SoundSettings
+from device_app.listening.detector import DetectionConfig, Detector
+from device_app.listening.noise_gate import NoiseGate
+from device_app.listening.sound_event import SoundEvent
 from device_app.listening.window_stream import WindowStream, level_dbfs
+from device_app.model.embedder import Embedder
 
-GATE_DBFS = -70.0
-"""Windows quieter than this are silence to any microphone, and the network is spared them."""
+_GLANCE = 4
+"""Of the windows in which nothing stands out, one in so many is looked at all the same: for what rises so slowly that
+it passes for the room."""
 
 
 @dataclass(slots=True)
@@ -26,21 +32,61 @@ class Counts:
     n_embedded: int = 0
 
 
-class Recogniser:
-    """Resamples, cuts windows, embeds, scores and decides."""
+@dataclass(frozen=True, slots=True, eq=False)
+class HeardWindow:
+    """One window as the recogniser took it: what a live view shows, and what thresholds are tuned on."""
 
-    def __init__(self, embedder: Embedder, head: Head, config: DetectionConfig | None = None) -> None:
+    start_s: float
+    """On the source's clock."""
+    level_dbfs: float
+    """RMS."""
+    evidence: FloatArray
+    """(n_sounds,) float32, gathered so far: an event starts at ``DetectionConfig.fire_at``."""
+    scores: FloatArray | None
+    """(n_sounds,) float32, log-odds of this window alone, as the head gives them; None if nothing stood out in it."""
+    embedding: FloatArray | None
+    """(size,) float32, likewise."""
+    due: bool
+    """Whether it was looked at for itself, not only because the detector was in the middle of something."""
+
+
+class Recogniser:
+    """Resamples, cuts windows, embeds, scores and decides.
+
+    Args:
+        embedder: The model.
+        head: What was taught.
+        config: When evidence becomes an event.
+        settings: Of the sounds that have some of their own.
+        on_window: Called with each window, before the events that it caused are returned.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        head: Head,
+        config: DetectionConfig | None = None,
+        *,
+        settings: Mapping[str, SoundSettings] | None = None,
+        on_window: Callable[[HeardWindow], None] | None = None,
+    ) -> None:
         config = config or DetectionConfig()
-        rate, clip = embedder.metadata.sample_rate, embedder.metadata.clip_samples
+        self._rate, self._clip = embedder.metadata.sample_rate, embedder.metadata.clip_samples
+        self._hop = round(config.hop_s * self._rate)
+        self._silence_dbfs = embedder.metadata.silence_dbfs
         self._embedder = embedder
         self._head = head
-        self._windows = WindowStream(sample_rate=rate, clip_samples=clip, hop_samples=round(config.hop_s * rate))
-        self._detector = Detector(head.sounds, clip / rate, config)
+        self._windows = WindowStream(sample_rate=self._rate, clip_samples=self._clip, hop_samples=self._hop)
+        self._gate = NoiseGate(self._rate)
+        self._detector = Detector(head.sounds, self._clip / self._rate, config, settings)
+        self._on_window = on_window
+        self._n_quiet = 0  # windows since something stood out
+        self._next_s = -np.inf  # where the next window starts, if no audio is lost
         self._end_s = 0.0
         self.counts = Counts()
 
     def push(self, block: Block) -> list[SoundEvent]:
-        """Take a block of any length and rate; return the events that started or ended with it."""
+        """Take a block of any length and rate; return the events that started, went on or ended with it."""
         out: list[SoundEvent] = []
         if block.n_lost:
             self.counts.lost_s += block.n_lost / block.sample_rate
@@ -48,14 +94,30 @@ class Recogniser:
         self.counts.heard_s += block.waveform.size / block.sample_rate
         self._end_s = block.end_sample / block.sample_rate
         windows = self._windows.push(block.waveform, block.sample_rate, block.start_sample)
-        levels = [level_dbfs(waveform) for waveform in windows.waveforms]
-        loud = np.array([level > GATE_DBFS for level in levels], dtype=bool)
-        self.counts.n_windows += len(windows)
-        self.counts.n_embedded += int(loud.sum())
-        scores = iter(self._head.score(self._embedder.embed(windows.waveforms[loud])))
-        for is_loud, level, start_s in zip(loud, levels, windows.start_s, strict=True):
-            out += self._detector.push(next(scores) if is_loud else None, float(start_s), level)
+        for waveform, start_s in zip(windows.waveforms, windows.start_s.tolist(), strict=True):
+            out += self._take(waveform, start_s)
         return out
+
+    def _take(self, waveform: FloatArray, start_s: float) -> list[SoundEvent]:
+        """One window."""
+        level = level_dbfs(waveform)
+        follows = abs(start_s - self._next_s) < 0.5 / self._rate
+        new = waveform[-self._hop :] if follows else waveform
+        self._next_s = start_s + self._hop / self._rate
+        self._n_quiet = 0 if self._gate.push(new) else self._n_quiet + 1
+        onset_s = start_s + self._clip / self._rate - self._gate.since_onset_s
+        within = self._n_quiet * self._hop < self._clip  # what stood out is still in this window
+        due = level > self._silence_dbfs and (within or self._n_quiet % _GLANCE == 0)
+        scores = embedding = None
+        if due or (level > self._silence_dbfs and self._detector.attentive):
+            embedding = self._embedder.embed(waveform[None])[0]
+            scores = self._head.score(embedding[None])[0]
+            self.counts.n_embedded += 1
+        self.counts.n_windows += 1
+        events = self._detector.push(scores, start_s, level, embedding, onset_s)
+        if self._on_window is not None:
+            self._on_window(HeardWindow(start_s, level, self._detector.evidence, scores, embedding, due))
+        return events
 
     def finish(self) -> list[SoundEvent]:
         """The source ended: end the events that still last."""

@@ -13,6 +13,7 @@ from device_app.__main__ import build_parser, main
 from device_app.demo.stream import bundled_clips
 
 DOGS = bundled_clips("enrol")["dog_bark"]
+ROOSTERS = bundled_clips("enrol")["rooster"]
 
 
 def earmark(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -51,7 +52,7 @@ def test_help_and_version_import_nothing_slow() -> None:
 
 def test_every_command_explains_itself() -> None:
     text = build_parser().format_help()
-    for command in ("devices", "enrol", "listen", "demo", "sounds", "refit"):
+    for command in ("devices", "enrol", "listen", "demo", "sounds", "refit", "report"):
         assert command in text
         assert earmark(command, "--help").returncode == 0
 
@@ -60,6 +61,7 @@ def test_a_whole_enrolment_and_a_whole_listening_never_import_torch_nor_training
     code = (
         "import sys; from device_app.__main__ import main;"
         f"main(['enrol', 'dog', '--from', {str(DOGS[0].parent)!r}, '--profile', {str(tmp_path)!r}]);"
+        f"main(['enrol', 'rooster', '--from', {str(ROOSTERS[0])!r}, '--profile', {str(tmp_path)!r}]);"
         f"main(['listen', '--source', {str(DOGS[0])!r}, '--profile', {str(tmp_path)!r}]);"
         "print('\\n' + ' '.join(sys.modules))"
     )
@@ -88,8 +90,9 @@ def test_a_taught_sound_is_reported_as_json_lines_on_stdout_and_everything_else_
     result = earmark("listen", "--source", tmp_path / "day.flac", "--profile", profile)
     assert result.returncode == 0, result.stderr
     lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [line["type"] for line in lines[:2]] == ["start", "end"]
-    start, end = lines[0], lines[1]
+    start, *updates, end = [line for line in lines if line["id"] == lines[0]["id"]]
+    assert (start["type"], end["type"]) == ("start", "end")
+    assert {line["type"] for line in updates} <= {"update"}
     assert start["sound"] == end["sound"] == "dog"
     assert start["id"] == end["id"]
     assert start["schema"] == 1
@@ -167,7 +170,7 @@ def test_a_folder_without_audio_says_what_was_looked_for(tmp_path: Path) -> None
     assert "flac" in message
 
 
-@pytest.mark.parametrize("name", ["", "../up", "-x", "a" * 65, "a/b"])
+@pytest.mark.parametrize("name", ["", "../up", "-", "-..", "a" * 65, "a/b"])
 def test_a_name_that_cannot_be_one_is_refused(tmp_path: Path, name: str) -> None:
     message = one_sentence(earmark("enrol", f"--profile={tmp_path}", f"--from={DOGS[0]}", "--", name))
     assert "cannot be a sound's name" in message

@@ -1,13 +1,23 @@
+import numpy as np
 import pytest
 
 from device_app.demo.command import Tally, judge
 from device_app.demo.stream import Occurrence
-from device_app.listening.detector import SoundEvent
+from device_app.listening.sound_event import SoundEvent
 
 
 def event(sound: str, fired_s: float) -> SoundEvent:
     return SoundEvent(
-        sound=sound, start_s=fired_s - 1, fired_s=fired_s, end_s=None, score=1.0, runner_up=None, level_dbfs=-30.0
+        phase="start",
+        id="0" * 32,
+        sound=sound,
+        start_s=fired_s - 1,
+        fired_s=fired_s,
+        last_s=fired_s,
+        score=1.0,
+        runner_up=None,
+        level_dbfs=-30.0,
+        embeddings=np.zeros((0, 0), np.float32),
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from device_app.model_file import (
+from device_app.model.model_file import (
     BackgroundBank,
     FrontendMetadata,
     GoldenVectors,
@@ -13,7 +13,7 @@ from device_app.model_file import (
     OutputMetadata,
     with_metadata,
 )
-from export.graph_writer import GraphWriter
+from export.graph.graph_writer import GraphWriter
 from export.runtime import embed, open_session
 
 N_SAMPLES = 160
@@ -64,7 +64,7 @@ def parts(graph: bytes) -> tuple[ModelMetadata, GoldenVectors, BackgroundBank]:
     session = open_session(graph)
     clip = rng.integers(-9000, 9000, N_SAMPLES).astype(np.int16)
     golden = embed(session, (clip.astype(np.float32) / 32768)[None], ["what", "how"])
-    bank = embed(session, rng.standard_normal((5, N_SAMPLES)).astype(np.float32), ["what", "how"])
+    bank = embed(session, rng.standard_normal((100, N_SAMPLES)).astype(np.float32), ["what", "how"])
     vectors = GoldenVectors(clip, {name: rows[0] for name, rows in golden.items()})
     return metadata_of(graph), vectors, BackgroundBank.quantise(bank)
 

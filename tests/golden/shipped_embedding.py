@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from device_app.demo.stream import bundled_clips
-from device_app.embedder import load_embedder
 from device_app.files import write_aside
-from export.checkpoint_network import read_network
+from device_app.model.embedder import load_embedder
+from export.graph.checkpoint_network import read_network
 from export.model_export import draw_windows
-from export.reference import Reference
+from export.proof.reference import Reference
 from tests.golden.stored_clip import STORED, stored_clip
 from train.corpus.cache import Cache
 

@@ -100,9 +100,9 @@ def test_a_file_played_in_real_time_takes_as_long_as_it_is(tmp_path: Path) -> No
     assert sum(block.waveform.size for block in blocks) == 32000
 
 
-def test_a_missing_file_and_a_folder_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_without_audio_are_refused_in_a_sentence(tmp_path: Path) -> None:
     assert failure(FileSource(tmp_path / "none.wav")).startswith(f"{tmp_path / 'none.wav'} does not exist: ")
-    assert "is a folder" in failure(FileSource(tmp_path))
+    assert failure(FileSource(tmp_path)).startswith(f"no audio files below {tmp_path}")
 
 
 def test_a_file_that_is_no_audio_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -1,0 +1,12 @@
+"""From any number of channels to one."""
+
+import numpy as np
+
+from device_app.arrays import FloatArray
+
+
+def to_mono(frames: FloatArray, channel: int | None) -> FloatArray:
+    """(n_samples, n_channels) float32 to (n_samples,) float32: one channel, or the mean of all."""
+    if channel is not None:
+        return np.ascontiguousarray(frames[:, channel])
+    return frames[:, 0].copy() if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)

@@ -1,0 +1,1 @@
+"""What a person says of what was heard, and what is learned from it."""

@@ -1,0 +1,120 @@
+"""``profile.json``: which sounds a profile holds, of which recordings, and what was set and corrected by hand."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from device_app.enrolment.sound_names import group_name
+from device_app.enrolment.sound_settings import SoundSettings
+from device_app.errors import ProfileError
+from device_app.files import write_aside
+
+SCHEMA = 3
+"""Version 1 had a list of recordings for each sound, without settings; version 2 no corrections and no ``-sound``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recording of one sound."""
+
+    id: str
+    """First 16 hex digits of the SHA-256 of its 16-bit samples: the same recording is never counted twice."""
+    origin: str
+    """The file it came from, or the microphone."""
+    recorded: str
+    """ISO 8601, UTC: when the microphone recorded it, or when a file was added."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """Something a person said of what was heard, or was not."""
+
+    kind: Literal["wrong", "missed"]
+    """``wrong``: an event of ``sound`` was none. ``missed``: an event or a clip was ``sound``."""
+    sound: str
+    event: str | None
+    """Id of the event; its embeddings are in ``events/``."""
+    recording: str | None
+    """Id of the recording that was added to the sound for it; None of an event."""
+    time: str
+    """When it was said, ISO 8601, UTC."""
+    undone: str | None = None
+    """When it was taken back, ISO 8601, UTC."""
+
+
+@dataclass(slots=True)
+class Index:
+    """Everything that ``profile.json`` says."""
+
+    sounds: dict[str, list[Recording]] = field(default_factory=dict)
+    """Recordings of each group: a sound, ``background``, or ``-sound``."""
+    settings: dict[str, SoundSettings] = field(default_factory=dict)
+    """Of the sounds for which something was set by hand."""
+    corrections: list[Correction] = field(default_factory=list)
+    """Oldest first; what was undone stays in it."""
+
+    @property
+    def active_corrections(self) -> list[Correction]:
+        """Those that count."""
+        return [entry for entry in self.corrections if entry.undone is None]
+
+    @property
+    def recording_ids(self) -> set[str]:
+        """Of all recordings."""
+        return {entry.id for entries in self.sounds.values() for entry in entries}
+
+    def owner(self, recording_id: str) -> str | None:
+        """The group that a recording belongs to, if any."""
+        return next(
+            (name for name, known in self.sounds.items() if recording_id in {entry.id for entry in known}), None
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> "Index":
+        """Read a file; one that does not exist is an empty index.
+
+        Raises:
+            ProfileError: If it is damaged or of a newer version.
+        """
+        index = cls()
+        try:
+            raw = json.loads(path.read_text("utf-8"))
+            if raw["schema"] > SCHEMA:
+                raise ProfileError(f"{path} was written by a newer earmark (schema {raw['schema']}): upgrade earmark")
+            for name, stored in raw["sounds"].items():
+                known = stored if raw["schema"] > 1 else {"recordings": stored, "settings": {}}
+                index.sounds[group_name(name)] = [
+                    Recording(entry["id"], entry["origin"], entry["recorded"]) for entry in known["recordings"]
+                ]
+                if known["settings"]:
+                    index.settings[name] = SoundSettings(**known["settings"])
+            index.corrections = [Correction(**entry) for entry in raw.get("corrections", [])]
+        except (FileNotFoundError, NotADirectoryError):
+            return cls()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+            raise ProfileError(
+                f"{path} is damaged ({err!r}): restore it from a backup, or enrol into a new folder with --profile"
+            ) from err
+        return index
+
+    def write(self, path: Path) -> None:
+        """Replace the file.
+
+        Raises:
+            EarmarkError: If it cannot be written; it is then as it was before.
+        """
+        raw: dict[str, Any] = {
+            "schema": SCHEMA,
+            "sounds": {
+                name: {
+                    "recordings": [asdict(entry) for entry in entries],
+                    "settings": {
+                        k: v for k, v in asdict(self.settings.get(name, SoundSettings())).items() if v is not None
+                    },
+                }
+                for name, entries in self.sounds.items()
+            },
+            "corrections": [asdict(entry) for entry in self.corrections],
+        }
+        write_aside(path, json.dumps(raw, indent=1, ensure_ascii=False).encode())

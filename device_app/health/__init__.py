@@ -1,0 +1,1 @@
+"""What is amiss with this machine, and how fast it is."""

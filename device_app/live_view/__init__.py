@@ -1,0 +1,1 @@
+"""What `earmark listen --live` shows to people."""

@@ -1,0 +1,1 @@
+"""Where events go besides standard output: the history, commands, a webhook, recordings."""

@@ -1,0 +1,176 @@
+"""From a profile to a pack, and from a pack into a profile."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from device_app.enrolment.profile import Profile
+from device_app.enrolment.profile_files import now
+from device_app.enrolment.profile_index import Index, Recording
+from device_app.enrolment.sound_names import BACKGROUND, group_name
+from device_app.errors import ModelMismatchError, PackError, ProfileError
+from device_app.files import write_aside
+from device_app.model.embedder import Embedder
+from device_app.packs.manifest import Manifest
+from device_app.packs.pack_file import Pack, open_pack, recording_bytes, write_pack
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came out of a pack."""
+
+    n_new: dict[str, int]
+    """Recordings that were new, for each group."""
+    licence: str
+    re_embedded: bool
+    """Whether the pack was made with another model, and its audio was embedded again."""
+
+
+def export_pack(
+    profile: Profile,
+    path: Path,
+    embedder: Embedder,
+    *,
+    names: Sequence[str],
+    with_audio: bool,
+    licence: str,
+    report: dict[str, Any] | None = None,
+) -> Manifest:
+    """Write a pack.
+
+    Args:
+        profile: Where the sounds are.
+        path: Of the pack.
+        embedder: Of the model that the profile is fitted with.
+        names: Sounds to export, with what they must not be confused with; none for all taught sounds. Background is
+            exported only if it is named.
+        with_audio: Whether the recordings go with it, so that it outlives the model.
+        licence: On which terms it is handed on.
+        report: Of the enrolment, for whoever takes the pack in; anything that JSON can hold.
+
+    Raises:
+        ProfileError: If a sound is not there, or nothing is taught.
+        ModelMismatchError: If the profile is fitted with another model.
+        PackError: If a recording has no audio, or is too long.
+        EarmarkError: If the file cannot be written.
+    """
+    profile.require(*names)
+    profile.head(embedder)  # refuses another model than the profile's
+    chosen = {group_name(name) for name in names} or {name for name in profile.sounds if name != BACKGROUND}
+    chosen |= {f"-{name}" for name in chosen} & set(profile.sounds)
+    # Where a recording lay on this computer is nobody else's business.
+    sounds = {
+        name: [replace(entry, origin=Path(entry.origin).name[-500:]) for entry in profile.sounds[name]]
+        for name in sorted(chosen)
+    }
+    embeddings = {
+        example.recording: example.embeddings for example in profile.examples(embedder) if example.sound in chosen
+    }
+    recordings = _audio(profile, sounds) if with_audio else {}
+    ids = {entry.id for entries in sounds.values() for entry in entries}
+    manifest = Manifest(
+        model_id=embedder.metadata.model_id,
+        embedding_size=embedder.size,
+        licence=licence,
+        created=now(),
+        with_audio=with_audio,
+        sounds=sounds,
+        settings={name: profile.settings[name] for name in sorted(chosen & set(profile.settings))},
+        report=report,
+    )
+    rows = {recording_id: embeddings[recording_id] for recording_id in embeddings if recording_id in ids}
+    write_aside(path, write_pack(manifest, rows, recordings))
+    return manifest
+
+
+def _audio(profile: Profile, sounds: Mapping[str, Sequence[Recording]]) -> dict[str, bytes]:
+    out = {}
+    for name, entries in sounds.items():
+        for entry in entries:
+            path = profile.files.recording(entry.id)
+            if not path.exists():
+                raise PackError(f"'{name}' came without audio itself: export it without --with-audio")
+            out[entry.id] = recording_bytes(path, name, entry)
+    return out
+
+
+def import_pack(profile: Profile, path: Path, embedder: Embedder, renamed: Mapping[str, str]) -> Imported:
+    """Merge a pack into a profile, and fit. A recording that is there already is passed over.
+
+    Args:
+        profile: Where the sounds go; it is locked meanwhile.
+        path: Of the pack.
+        embedder: Of the model to fit with.
+        renamed: What to call a sound of the pack here.
+
+    Raises:
+        PackError: If the pack is damaged or hostile; nothing is changed then, as with the others.
+        ModelMismatchError: If it was made with another model and holds no audio.
+        ProfileError: If one of its recordings is taught as another sound here.
+    """
+    with open_pack(path) as pack:
+        sounds = _renamed(pack.manifest, renamed)
+        same_model = pack.manifest.model_id == embedder.metadata.model_id
+        if same_model and pack.manifest.embedding_size != embedder.size:
+            raise PackError(f"its embeddings are {pack.manifest.embedding_size} wide, the model's are {embedder.size}")
+        if not same_model and not pack.manifest.with_audio:
+            raise ModelMismatchError(
+                f"{path} was made with model {pack.manifest.model_id}, but {embedder.path} is "
+                f"{embedder.metadata.model_id}, and it holds no audio to embed again: ask for a pack that was exported "
+                "--with-audio, or pass the earlier model with --model"
+            )
+        with profile.lock():
+            index = copy.deepcopy(profile.index)
+            before = index.recording_ids
+            try:
+                for name, entries in sounds.items():
+                    for entry in entries:
+                        _take_over(profile, index, pack, name, entry, embedder if same_model else None)
+                for name, settings in pack.manifest.settings.items():
+                    index.settings.setdefault(_new_name(name, renamed), settings)
+                profile.commit(index, embedder)
+            except BaseException:  # Ctrl-C as well
+                profile.forget_unnamed(index)
+                raise
+    n_new = {name: len([entry for entry in entries if entry.id not in before]) for name, entries in sounds.items()}
+    return Imported(n_new, pack.manifest.licence, re_embedded=not same_model)
+
+
+def _take_over(
+    profile: Profile, index: Index, pack: Pack, name: str, entry: Recording, embedder: Embedder | None
+) -> None:
+    """Write one recording of a pack, with its embeddings if they are of this model."""
+    owner = index.owner(entry.id)
+    if owner not in (None, name):
+        raise ProfileError(
+            f"a recording of '{name}' in the pack is taught as '{owner}' here: import it with --rename {name}={owner}"
+        )
+    if owner is not None:
+        return
+    index.sounds.setdefault(name, []).append(entry)
+    if pack.manifest.with_audio:
+        profile.files.write_recording(pack.recording(entry), name)
+    if embedder is not None:
+        path = profile.files.embeddings(entry.id)
+        profile.files.write_embeddings(path, pack.embeddings(entry.id), embedder.metadata.model_id)
+
+
+def _renamed(manifest: Manifest, renamed: Mapping[str, str]) -> dict[str, list[Recording]]:
+    for old in renamed:
+        if old not in manifest.sounds:
+            known = ", ".join(sorted(manifest.sounds))
+            raise PackError(f"there is no '{old}' in it to rename: it holds {known}")
+    out: dict[str, list[Recording]] = {}
+    for name, entries in manifest.sounds.items():
+        out.setdefault(_new_name(name, renamed), []).extend(entries)
+    return out
+
+
+def _new_name(name: str, renamed: Mapping[str, str]) -> str:
+    if name in renamed:
+        return group_name(renamed[name])
+    if name.startswith("-") and name[1:] in renamed:
+        return group_name(f"-{renamed[name[1:]]}")
+    return name

@@ -1,0 +1,1 @@
+"""What the room sounds like, as embeddings and never as audio."""

@@ -1,0 +1,1 @@
+"""Earmark as a service of systemd."""

@@ -1,0 +1,1 @@
+"""Choosing thresholds on recordings of where the sounds are to be heard."""

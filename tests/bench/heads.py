@@ -1,0 +1,127 @@
+"""What learned weights of the network's heads are worth, in tasks of five clips a sound: `make bench-heads`.
+
+For each public set, and for twin sounds, the share of clips that are taken for what they are, with the head as it is on
+the device, with all heads of the network glued together, and with each of them alone. ``best`` is the head that turns
+out best on the set, which nobody knows beforehand. Differences are paired: the same tasks for all.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from device_app.arrays import FloatArray
+from device_app.enrolment.head import Examples, fit_head
+from device_app.model.embedder import Embedder, load_embedder
+from tests.bench.labelled_clips import LabelledClips, Task, draw_tasks, examples_of, read_set
+from tests.bench.twins import read_twins
+
+K_SHOT = 5
+SETS = {"esc10": 5, "fsdd": 5, "gm-instruments": 5, "orca-calls": 4}
+"""Sounds of a task; few of the orcas' calls have enough clips."""
+LEARNED, GLUED = "learned", "glued"
+
+
+def variants(embedder: Embedder) -> dict[str, tuple[slice, dict[str, int]]]:
+    """Columns of the embedding, and how they are divided into heads."""
+    out = {LEARNED: (slice(None), embedder.head_sizes), GLUED: (slice(None), {GLUED: embedder.size})}
+    start = 0
+    for name, size in embedder.head_sizes.items():
+        out[name] = (slice(start, start + size), {name: size})
+        start += size
+    return out
+
+
+def accuracy(clips: LabelledClips, task: Task, bank: FloatArray, columns: slice, head_sizes: dict[str, int]) -> float:
+    """Share of a task's queries whose own sound has the highest discriminant, on the mean of their windows."""
+    examples = [
+        Examples(entry.sound, entry.recording, entry.embeddings[:, columns]) for entry in examples_of(clips, task)
+    ]
+    fit = fit_head(examples, background=(), bank=bank[:, columns], head_sizes=head_sizes, model_id="", recordings=())
+    head = fit.head
+    right = [
+        int(np.argmax(head.discriminant(head.evidence(clips.clean(clip)[:, columns])).mean(axis=0))) == place
+        for place, queries in enumerate(task.queries)
+        for clip in queries
+    ]
+    return float(np.mean(right))
+
+
+def row(name: str, tasks: Iterable[tuple[LabelledClips, Task]], embedder: Embedder) -> dict[str, object]:
+    """Accuracies in percent of all variants over the same tasks, and the differences that matter."""
+    bank = embedder.background()
+    kinds = variants(embedder)
+    results: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for clips, task in tasks:
+        for kind, (columns, head_sizes) in kinds.items():
+            results[kind].append(100.0 * accuracy(clips, task, bank, columns, head_sizes))
+    best = max(embedder.heads, key=lambda head: np.mean(results[head]))
+
+    def less(other: str) -> str:
+        return interval(np.subtract(results[LEARNED], results[other]))
+
+    return {
+        "set": name,
+        "tasks": len(results[LEARNED]),
+        **{kind: interval(values) for kind, values in results.items()},
+        "best": best,
+        "learned - best": less(best),
+        "learned - glued": less(GLUED),
+        "learned - invariant": less("invariant"),
+    }
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean and half-width of its 95 % interval over tasks."""
+    return f"{np.mean(values):.1f} ± {1.96 * np.std(values) / np.sqrt(len(values)):.1f}"
+
+
+def refit_s(embedder: Embedder, n_sounds: int = 20, n_clips: int = 10) -> tuple[float, float]:
+    """Seconds that a fit of many sounds from cached embeddings takes, by the clock and of processors: best of five."""
+    rng = np.random.default_rng(0)
+    bank = embedder.background()
+    examples = [
+        Examples(f"{sound:02d}", str(clip), bank[rng.integers(len(bank), size=36)])
+        for sound in range(n_sounds)
+        for clip in range(n_clips)
+    ]
+    times = []
+    for _ in range(5):
+        start = time.perf_counter(), time.process_time()
+        fit_head(examples, background=(), bank=bank, head_sizes=embedder.head_sizes, model_id="", recordings=())
+        times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    return min(wall for wall, _ in times), min(cpu for _, cpu in times)
+
+
+def main() -> int:
+    """Print one JSON object a set."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", type=int, default=60, help="of each set (default: %(default)s)")
+    parser.add_argument("--model", type=Path, help="default: the shipped one")
+    args = parser.parse_args()
+    embedder = load_embedder(args.model)
+    try:
+        for name, n_way in SETS.items():
+            for clips in read_set(name, embedder):
+                tasks = draw_tasks(clips, args.tasks, n_way=n_way, k_shot=K_SHOT)
+                print(json.dumps(row(clips.name, ((clips, task) for task in tasks), embedder)), flush=True)
+        for kind in ("pitch", "speed"):
+            pairs = read_twins(kind, embedder)
+            tasks_of = (
+                (pair, task) for pair in pairs for task in draw_tasks(pair, 2, n_way=2, k_shot=K_SHOT, n_queries=4)
+            )
+            print(json.dumps(row(f"twins: {kind}", tasks_of, embedder)), flush=True)
+    except FileNotFoundError as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 1
+    wall, cpu = refit_s(embedder)
+    print(json.dumps({"refit of 20 sounds with 10 clips each": {"s": round(wall, 3), "processor s": round(cpu, 3)}}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

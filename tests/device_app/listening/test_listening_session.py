@@ -1,0 +1,159 @@
+"""`earmark listen` as a whole: ends, reloads, outputs, and what systemd is told."""
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from device_app.__main__ import main
+from device_app.demo.stream import bundled_clips
+from device_app.history.history import History
+from device_app.room.room import clear_room, read_room
+from tests.device_app.listening_process import Listening
+from tests.device_app.outputs.conftest import Receiver, wait_until
+
+DOGS = bundled_clips("enrol")["dog_bark"]
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("taught") / "profile"
+    assert main(["enrol", "dog", "--from", str(DOGS[0].parent), "--profile", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    running = Receiver()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Path:
+    """Two seconds of quiet, then a dog that barks for half a minute."""
+    quiet = np.random.default_rng(0).standard_normal(32000).astype(np.float32) * 1e-4
+    bark = sf.read(DOGS[0], dtype="float32")[0]
+    sf.write(tmp_path / "day.flac", np.concatenate([quiet, *[bark] * 6]), 16000)
+    return tmp_path / "day.flac"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_events_that_last(
+    profile: Path, day: Path, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    listening = Listening(tmp_path, "--source", day, "--realtime", "--profile", profile)
+    wait_until(lambda: "start" in listening.types(), "event", 60)
+    assert listening.end(number) == status, listening.errors
+    assert listening.types()[-1] == "end"
+    assert listening.lines[-1]["id"] == listening.lines[0]["id"]
+    assert "Traceback" not in listening.errors
+    assert "heard" in listening.errors
+
+
+def test_every_output_gets_the_same_events(profile: Path, day: Path, tmp_path: Path, receiver: Receiver) -> None:
+    ran, clips, history = tmp_path / "ran", tmp_path / "clips", tmp_path / "history.sqlite3"
+    listening = Listening(
+        tmp_path,
+        *("--source", day, "--profile", profile, "--history", history, "--clips-folder", clips),
+        *("--exec", f"dog=touch {ran}-{{id}}", "--webhook-url", receiver.url),
+        EARMARK_WEBHOOK_TOKEN="s3cr3t-token",
+    )
+    assert listening.end() == 0, listening.errors
+    starts = [line for line in listening.lines if line["type"] == "start"]
+    ends = [line for line in listening.lines if line["type"] == "end"]
+    assert {line["id"] for line in starts} == {line["id"] for line in ends} != set()
+    assert [body for _, body in receiver.requests] == [line for line in listening.lines if line["type"] != "update"]
+    assert History(history).lines() == sorted(ends, key=lambda line: line["time"])
+    assert sorted(path.name for path in tmp_path.glob("ran-*")) == sorted(f"ran-{line['id']}" for line in starts)
+    assert sorted(clips.iterdir()) == sorted(Path(line["clip"]) for line in ends)
+    samples, rate = sf.read(ends[0]["clip"])
+    assert rate == 16000
+    assert len(samples) / rate == pytest.approx(min(30.0, ends[0]["duration_s"] + 1.5), abs=1.0)
+    assert "s3cr3t" not in listening.errors
+
+
+def test_the_events_of_a_recording_stay_out_of_the_history_unless_one_is_named(
+    profile: Path, day: Path, tmp_path: Path
+) -> None:
+    assert Listening(tmp_path, "--source", day, "--profile", profile).end() == 0
+    assert not list((tmp_path / "data").rglob("*.sqlite3"))
+
+
+def test_the_room_is_learned_on_the_side_from_what_is_none_of_the_sounds(
+    profile: Path, day: Path, tmp_path: Path
+) -> None:
+    assert Listening(tmp_path, "--source", day, "--profile", profile).end() == 0
+    assert read_room(profile) is None  # only where it is wanted
+    street = tmp_path / "street.flac"
+    sf.write(street, np.random.default_rng(1).standard_normal(20 * 16000).cumsum() * 1e-4 % 0.2, 16000)
+    listening = Listening(tmp_path, "--source", street, "--profile", profile, "--learn-room")
+    assert listening.end() == 0, listening.errors
+    room = read_room(profile)
+    assert room is not None
+    assert not listening.lines
+    assert 10 < room.n_seen == len(room.rows) <= 77  # windows of 20 s; the gate spares some of them
+    clear_room(profile)
+
+
+def test_sighup_reads_the_settings_and_the_profile_again(profile: Path, day: Path, tmp_path: Path) -> None:
+    listening = Listening(tmp_path, "--source", day, "--realtime", "--profile", profile)
+    wait_until(lambda: "start" in listening.types(), "event", 60)
+    listening.config.parent.mkdir(parents=True)
+    listening.config.write_text("[clips]\nfoldr = 'x'\n")
+    listening.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "the earlier ones stay" in listening.errors, "complaint")
+    assert "did you mean 'folder'" in listening.errors
+    listening.config.write_text(f"[clips]\nfolder = '{tmp_path / 'clips'}'\n")
+    listening.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "settings read again" in listening.errors, "reload")
+    assert "end" in listening.types()  # an event does not outlive the settings that it was heard with
+    n_before = len(listening.lines)
+    wait_until(lambda: "start" in listening.types()[n_before:], "event after the reload", 30)
+    assert listening.end(signal.SIGTERM) == 0
+    assert listening.lines[-1]["type"] == "end"
+    assert Path(listening.lines[-1]["clip"]).parent == tmp_path / "clips"
+
+
+def test_systemd_is_told_what_happens(profile: Path, day: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(60)
+        listening = Listening(
+            tmp_path,
+            *("--source", day, "--realtime", "--profile", profile),
+            NOTIFY_SOCKET=str(tmp_path / "notify"),
+            WATCHDOG_USEC="400000",
+        )
+        assert systemd.recv(1000).decode() == f"READY=1\nSTATUS=listening for dog on {day}"
+        assert [systemd.recv(1000) for _ in range(4)] == [b"WATCHDOG=1"] * 4
+        listening.process.send_signal(signal.SIGHUP)
+        told = [systemd.recv(1000).decode().split("\n")[0] for _ in range(12)]
+        assert [message for message in told if message != "WATCHDOG=1"] == ["RELOADING=1", "READY=1"]
+        assert listening.end(signal.SIGTERM) == 0
+        systemd.setblocking(False)
+        assert b"STOPPING=1" in iter(lambda: systemd.recv(1000), b"")
+
+
+def test_a_sound_that_is_not_taught_is_warned_of(profile: Path, day: Path, tmp_path: Path) -> None:
+    listening = Listening(tmp_path, "--source", day, "--profile", profile, "--exec", "dogg=true")
+    assert listening.end() == 0
+    assert "the settings name the sound 'dogg', which is not taught: dog are" in listening.errors
+
+
+def test_a_plain_listening_imports_no_output_that_is_not_configured(profile: Path, day: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from device_app.__main__ import main;"
+        f"main(['listen', '--source', {str(day)!r}, '--profile', {str(profile)!r}]);"
+        "print('\\n' + ' '.join(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.splitlines()[-1].split())
+    unwanted = {"urllib3", "rich", "plotext", "sklearn", "concurrent.futures.thread"}
+    assert unwanted.isdisjoint(loaded), unwanted & loaded

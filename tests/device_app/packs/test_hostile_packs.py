@@ -1,0 +1,337 @@
+"""A pack may come from anybody: whatever is not exactly a pack is refused with a sentence, and changes nothing."""
+
+import io
+import json
+import stat
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from device_app.enrolment.profile import Profile
+from device_app.errors import EarmarkError, PackError
+from device_app.model.embedder import Embedder
+from device_app.packs.exchange import import_pack
+from device_app.packs.manifest import Manifest
+from device_app.packs.pack_file import open_pack
+from tests.device_app.small_profile import bursts, snapshot
+
+Entries = list[tuple[zipfile.ZipInfo | str, bytes]]
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory, tiny: Embedder) -> Profile:
+    """A profile that no hostile pack may change."""
+    profile = Profile(tmp_path_factory.mktemp("victim") / "deep" / "profile")
+    with profile.lock():
+        profile.add("kettle", bursts(20, 2), tiny)
+    return profile
+
+
+def read_entries(path: Path) -> Entries:
+    with zipfile.ZipFile(path) as file:
+        return [(name, file.read(name)) for name in file.namelist()]
+
+
+def write_entries(path: Path, entries: Entries) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in entries:
+            file.writestr(name, content)
+    return path
+
+
+def refused(victim: Profile, tiny: Embedder, path: Path, expected: str) -> None:
+    around = victim.path.parent.parent
+    before = snapshot(around)
+    with pytest.raises(PackError, match=expected) as caught:
+        import_pack(victim, path, tiny, {})
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+    assert snapshot(around) == before
+
+
+def array(rows: Any, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.asarray(rows), **{"version": (1, 0), "allow_pickle": True, **options})
+    return buffer.getvalue()
+
+
+def header(shape: str, descr: str = "'<f4'") -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+def link(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("entry", "content", "expected"),
+    [
+        ("../../escaped", b"x", "does not belong"),
+        ("/etc/escaped", b"x", "does not belong"),
+        ("recordings/../../escaped.flac", b"x", "does not belong"),
+        ("embeddings\\0123456789abcdef.npy", b"x", "does not belong"),
+        ("recordings/", b"", "does not belong"),
+        ("recordings/0123456789abcdef.flac", b"x", "does not name exactly"),
+        (link("recordings/0123456789abcdef.flac"), b"/etc/passwd", "not a plain file"),
+        ("manifest.json", b"{}", "two entries manifest.json"),
+    ],
+)
+def test_an_entry_that_does_not_belong_is_refused(
+    entry: str | zipfile.ZipInfo,
+    content: bytes,
+    expected: str,
+    packs: dict[str, Path],
+    victim: Profile,
+    tiny: Embedder,
+    tmp_path: Path,
+) -> None:
+    path = write_entries(tmp_path / "x.zip", [*read_entries(packs["audio"]), (entry, content)])
+    refused(victim, tiny, path, expected)
+
+
+def replaced(entries: Entries, kind: str, content: bytes | Callable[[bytes], bytes]) -> Entries:
+    """The entries with the first one of a folder changed."""
+    i = next(i for i, (name, _) in enumerate(entries) if str(name).startswith(kind))
+    name, old = entries[i]
+    return [*entries[:i], (name, content if isinstance(content, bytes) else content(old)), *entries[i + 1 :]]
+
+
+def flac_of(waveform: Any, rate: int = 1600, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    sf.write(buffer, waveform, rate, **{"format": "FLAC", "subtype": "PCM_16", **options})
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "expected"),
+    [
+        ("embeddings", b"", "not \\(n, 7\\)"),
+        ("embeddings", b"\x93NUMPY\x01\x00\xff\xff", "not \\(n, 7\\)"),
+        ("embeddings", array([["a", {}]], version=(1, 0)), "not \\(n, 7\\)"),  # a pickle inside
+        ("embeddings", array(np.zeros((3, 7), np.float64)), "not \\(n, 7\\)"),
+        ("embeddings", array(np.asfortranarray(np.zeros((3, 7), np.float32))), "not \\(n, 7\\)"),
+        ("embeddings", array(np.zeros((0, 7), np.float32)), "not \\(n, 7\\)"),
+        ("embeddings", array(np.zeros((3, 8), np.float32)), "not \\(n, 7\\)"),
+        ("embeddings", array(np.zeros(7, np.float32)), "not \\(n, 7\\)"),
+        ("embeddings", array(np.full((3, 7), np.nan, np.float32)), "not of unit length"),
+        ("embeddings", array(np.full((3, 7), 1e30, np.float32)), "not of unit length"),
+        ("embeddings", header("(1000000000000, 7)"), "not \\(n, 7\\)"),
+        ("embeddings", header("(-1, 7)") + bytes(28), "not \\(n, 7\\)"),
+        ("embeddings", header("(3, 7)") + bytes(80), "not \\(n, 7\\)"),
+        ("embeddings", header("(" * 3000), "not \\(n, 7\\)"),
+        ("embeddings", bytes(4 * 4096 * 7 + 20_000), "too large"),
+        ("recordings", b"not flac", "cannot be decoded"),
+        ("recordings", flac_of(np.zeros((1600, 2), np.int16)), "not FLAC of 16 bit"),
+        ("recordings", flac_of(np.zeros(1600, np.int16), subtype="PCM_24"), "not FLAC of 16 bit"),
+        ("recordings", flac_of(np.zeros(1600, np.int16), format="WAV"), "not FLAC of 16 bit"),
+        ("recordings", flac_of(np.zeros(31_000_000, np.int16)), "at most ten minutes"),
+        ("recordings", flac_of(np.zeros(1600, np.int16)), "not what its id says"),
+        ("recordings", lambda old: old[: len(old) // 2], "cannot be decoded|not what its id says"),
+    ],
+)
+def test_arrays_and_audio_that_are_not_what_they_must_be_are_refused(
+    kind: str,
+    content: bytes | Callable[[bytes], bytes],
+    expected: str,
+    packs: dict[str, Path],
+    victim: Profile,
+    tiny: Embedder,
+    tmp_path: Path,
+) -> None:
+    path = write_entries(tmp_path / "x.zip", replaced(read_entries(packs["audio"]), kind, content))
+    refused(victim, tiny, path, expected)
+
+
+def edited(manifest: bytes, *keys: str | int, to: Any) -> bytes:
+    raw = inner = json.loads(manifest)
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = to
+    return json.dumps(raw).encode()
+
+
+@pytest.mark.parametrize(
+    ("keys", "to", "expected"),
+    [
+        (("format",), "zip", "not a pack of Earmark"),
+        (("schema",), 2, "upgrade earmark"),
+        (("schema",), "1", "manifest is damaged"),
+        (("model_id",), "../..", "manifest is damaged"),
+        (("embedding_size",), 10**9, "manifest is damaged"),
+        (("embedding_size",), True, "manifest is damaged"),
+        (("licence",), "x" * 501, "manifest is damaged"),
+        (("licence",), "red \x1b[31m", "manifest is damaged"),
+        (("created",), "yesterday", "manifest is damaged"),
+        (("with_audio",), "yes", "wrong type"),
+        (("with_audio",), False, "does not name exactly"),
+        (("sounds",), [], "manifest is damaged"),
+        (("sounds",), {}, "no recordings"),
+        (("sounds", "../dog"), [], "cannot be a sound's name"),
+        (("sounds", "dog"), [], "manifest is damaged"),
+        (("sounds", "dog", 0, "id"), "../../../../etc/pass", "manifest is damaged"),
+        (("sounds", "dog", 0, "id"), 7, "manifest is damaged"),
+        (("sounds", "dog", 0, "origin"), "\ud800", "manifest is damaged"),
+        (("sounds", "dog", 0, "recorded"), "2026-01-01", "manifest is damaged"),
+        (("settings", "dog"), {"false_alarms_per_day": "many"}, "manifest is damaged"),
+        (("settings", "dog"), {"unheard_of": 1}, "manifest is damaged"),
+        (("settings", "cat"), {}, "sounds that are not in it"),
+        (("report",), [], "wrong type"),
+    ],
+)
+def test_a_manifest_with_anything_amiss_is_refused(
+    keys: tuple[str | int, ...],
+    to: Any,
+    expected: str,
+    packs: dict[str, Path],
+    victim: Profile,
+    tiny: Embedder,
+    tmp_path: Path,
+) -> None:
+    entries = replaced(read_entries(packs["audio"]), "manifest", lambda old: edited(old, *keys, to=to))
+    refused(victim, tiny, write_entries(tmp_path / "x.zip", entries), expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"null",
+        b'{"format": "earmark-pack", "schema": NaN}',
+        b'{"format": "earmark-pack", "format": "earmark-pack"}',
+        b'{"format": "earmark-pack", "schema": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_a_manifest_that_is_no_plain_json_is_refused(
+    text: bytes, packs: dict[str, Path], victim: Profile, tiny: Embedder, tmp_path: Path
+) -> None:
+    path = write_entries(tmp_path / "x.zip", replaced(read_entries(packs["audio"]), "manifest", text))
+    refused(victim, tiny, path, "manifest is damaged|not a pack of Earmark|two of the same")
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(
+    packs: dict[str, Path], victim: Profile, tiny: Embedder, tmp_path: Path
+) -> None:
+    entries = [*read_entries(packs["bare"]), ("embeddings/0123456789abcdef.npy", bytes(1_234_567))]
+    content = write_entries(tmp_path / "bomb.zip", entries).read_bytes()
+    size = struct.pack("<L", 1_234_567)
+    assert content.count(size) == 2  # in the entry and in the list of entries
+    (tmp_path / "bomb.zip").write_bytes(content.replace(size, struct.pack("<L", 1 << 31)))
+    refused(victim, tiny, tmp_path / "bomb.zip", "too large when it is unpacked")
+
+
+def test_an_entry_that_unpacks_to_more_than_any_can_hold_is_refused(
+    packs: dict[str, Path], victim: Profile, tiny: Embedder, tmp_path: Path
+) -> None:
+    entries = replaced(read_entries(packs["audio"]), "recordings", bytes(62_000_000))
+    refused(victim, tiny, write_entries(tmp_path / "x.zip", entries), "too large")
+
+
+def test_an_entry_that_is_longer_than_it_says_is_refused(
+    packs: dict[str, Path], victim: Profile, tiny: Embedder, tmp_path: Path
+) -> None:
+    path = write_entries(
+        tmp_path / "x.zip", replaced(read_entries(packs["bare"]), "embeddings", array(np.zeros((2000, 7), np.float32)))
+    )
+    content = path.read_bytes()
+    true = struct.pack("<L", 2000 * 28 + 128)
+    assert content.count(true) == 2  # in the entry and in the list of entries
+    path.write_bytes(content.replace(true, struct.pack("<L", 128 + 28)))
+    refused(victim, tiny, path, "cannot be unpacked|not of the length|not \\(n, 7\\)")
+
+
+def test_a_list_of_entries_without_end_is_refused_before_it_is_parsed(
+    victim: Profile, tiny: Embedder, tmp_path: Path
+) -> None:
+    n_bytes = 9 << 20
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65_000, 65_000, n_bytes, 0, 0)
+    (tmp_path / "x.zip").write_bytes(bytes(n_bytes) + end)
+    refused(victim, tiny, tmp_path / "x.zip", "too many entries")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_pack_that_breaks_off_is_refused(
+    share: float, packs: dict[str, Path], victim: Profile, tiny: Embedder, tmp_path: Path
+) -> None:
+    content = packs["audio"].read_bytes()
+    (tmp_path / "x.zip").write_bytes(content[: int(share * len(content))])
+    refused(victim, tiny, tmp_path / "x.zip", "not a zip file as|not a whole zip file")
+
+
+def test_one_byte_flipped_anywhere_is_refused_or_of_no_consequence(
+    packs: dict[str, Path], victim: Profile, tiny: Embedder, tmp_path: Path
+) -> None:
+    content = packs["audio"].read_bytes()
+    rng = np.random.default_rng(0)
+    with open_pack(packs["audio"]) as pack:
+        whole = pack.manifest
+    n_refused = 0
+    ends = [*range(60), *range(len(content) - 400, len(content)), *rng.integers(0, len(content), 600).tolist()]
+    for position in ends:
+        flipped = bytearray(content)
+        flipped[position] ^= int(rng.integers(1, 256))
+        (tmp_path / "x.zip").write_bytes(flipped)
+        try:
+            with open_pack(tmp_path / "x.zip") as pack:
+                assert pack.manifest == whole
+        except PackError:
+            n_refused += 1
+    assert n_refused > 0.7 * len(ends)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_manifest_with_any_value_in_any_place_is_read_or_refused(packs: dict[str, Path], data: st.DataObject) -> None:
+    raw = json.loads(zipfile.ZipFile(packs["audio"]).read("manifest.json"))
+    inner: Any = raw
+    while isinstance(inner, dict | list) and inner:
+        keys = sorted(inner) if isinstance(inner, dict) else list(range(len(inner)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(inner[key], dict | list) or data.draw(st.booleans()):
+            inner[key] = data.draw(JSON)
+            break
+        inner = inner[key]
+    try:
+        manifest = Manifest.from_json(json.dumps(raw))
+    except PackError:
+        pass
+    else:
+        assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.binary(max_size=400),
+    kind=st.sampled_from(["manifest", "embeddings", "recordings"]),
+    prefix=st.integers(0, 200),
+)
+def test_any_bytes_in_place_of_an_entry_are_refused(
+    packs: dict[str, Path], tmp_path: Path, content: bytes, kind: str, prefix: int
+) -> None:
+    entries = replaced(read_entries(packs["audio"]), kind, lambda old: old[:prefix] + content)
+    write_entries(tmp_path / "x.zip", entries)
+    try:
+        with open_pack(tmp_path / "x.zip"):
+            raise AssertionError("accepted")
+    except EarmarkError:
+        pass
