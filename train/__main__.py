@@ -50,6 +50,14 @@ def _cache(args: argparse.Namespace) -> int:
     return 0
 
 
+def _speeds(args: argparse.Namespace) -> int:
+    from train.corpus.speeds import copy_at_speeds
+
+    n_copies = copy_at_speeds(args.audio, args.out, args.sample_rate, progress=not args.quiet)
+    print(json.dumps({"copies": n_copies, "folder": str(args.out)}))
+    return 0
+
+
 def _pretrain(args: argparse.Namespace) -> int:
     from train.allocator import keep_freed_memory
     from train.config import load_config
@@ -213,6 +221,12 @@ def build_parser() -> argparse.ArgumentParser:
     cache.add_argument("--out", type=Path, required=True, metavar="DIR", help="the cache")
     cache.add_argument("--config", type=Path, metavar="TOML", help="whose sample rate to use (without: 16000 Hz)")
     cache.set_defaults(run=_cache)
+
+    speeds = command("speeds", "copies of recordings played slower and faster: voices that a corpus lacks; resumes")
+    speeds.add_argument("--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help="one domain each")
+    speeds.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets a folder of copies for each")
+    speeds.add_argument("--sample-rate", type=int, default=16_000, metavar="HZ", help="of the copies")
+    speeds.set_defaults(run=_speeds)
 
     pretrain = command("pretrain", "train a network on a cache")
     pretrain.add_argument("--config", type=Path, required=True, metavar="TOML", help="all settings")

@@ -156,19 +156,29 @@ def load_backbone(path: str | Path) -> tuple[Backbone, Config, CheckpointInfo]:
     return backbone, config, CheckpointInfo(**document["info"])
 
 
-def load_linear_heads(path: str | Path) -> dict[str, nn.Linear]:
-    """What a checkpoint puts on the embedding of its distilled branch, by name; in float32.
+@dataclass(frozen=True, slots=True)
+class LinearHead:
+    """What predicts a teacher's answers."""
+
+    branch: str
+    """The task on whose embedding it sits."""
+    linear: nn.Linear
+
+
+def load_linear_heads(path: str | Path) -> dict[str, LinearHead]:
+    """A checkpoint's predictions of its teachers' answers, by the name of the head; in float32.
 
     Raises:
         CheckpointError: If the file is missing or damaged.
     """
     document = read_checkpoint(Path(path))
-    heads: dict[str, nn.Linear] = {}
-    for i, teacher in enumerate(checkpoint_config(document, Path(path)).distil.teachers):
+    heads: dict[str, LinearHead] = {}
+    distil = checkpoint_config(document, Path(path)).distil
+    for i, (teacher, branch) in enumerate(zip(distil.teachers, distil.branches, strict=True)):
         weight, bias = (document["model"][f"students.{i}.{kind}"] for kind in ("weight", "bias"))
         linear = nn.Linear(weight.shape[1], weight.shape[0])
         linear.load_state_dict({"weight": weight, "bias": bias})
-        heads[TEACHERS[teacher].head if teacher in TEACHERS else teacher] = linear
+        heads[TEACHERS[teacher].head if teacher in TEACHERS else teacher] = LinearHead(branch, linear)
     return heads
 
 

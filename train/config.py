@@ -19,7 +19,9 @@ from train.sections import (
     DISTILLED,
     INVARIANT,
     SENSITIVE,
+    SPEAKER,
     TASKS,
+    TAUGHT,
     AugmentConfig,
     Channels,
     Contrastive,
@@ -40,7 +42,9 @@ __all__ = [
     "DISTILLED",
     "INVARIANT",
     "SENSITIVE",
+    "SPEAKER",
     "TASKS",
+    "TAUGHT",
     "AugmentConfig",
     "Channels",
     "Config",
@@ -89,6 +93,11 @@ class Config:
             f"name the task 'distilled' and at least one teacher, or neither",
         )
         require(
+            {task for task in self.model.tasks if task in TAUGHT} == set(self.distil.branches),
+            f"model.tasks={list(self.model.tasks)} and distil.teacher_branches={list(self.distil.branches)} must go "
+            f"together: a branch that learns from teachers needs one, and a teacher its branch",
+        )
+        require(
             INVARIANT not in self.model.tasks or self.run.batch_size // self.run.accumulate >= 2,
             f"run.batch_size={self.run.batch_size} with run.accumulate={self.run.accumulate} leaves one clip at a "
             f"time, which has nothing to be told from: use at least 2 clips a part",
@@ -102,7 +111,7 @@ class Config:
     @property
     def learns_from_views(self) -> bool:
         """Whether any task needs augmented views; the teachers' does not."""
-        return any(task != DISTILLED for task in self.model.tasks)
+        return any(task not in TAUGHT for task in self.model.tasks)
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, as in a TOML file and in a checkpoint."""

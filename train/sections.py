@@ -17,7 +17,11 @@ SENSITIVE = "sensitive"
 """Name of the task whose branch predicts the augmentations."""
 DISTILLED = "distilled"
 """Name of the task whose branch predicts what published networks say of a clip."""
-TASKS = (INVARIANT, SENSITIVE, DISTILLED)
+SPEAKER = "speaker"
+"""Name of a second such branch, for a teacher whose answers ask for the opposite of what the others want."""
+TASKS = (INVARIANT, SENSITIVE, DISTILLED, SPEAKER)
+TAUGHT = (DISTILLED, SPEAKER)
+"""The tasks that learn from teachers."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -212,6 +216,8 @@ class DistilConfig:
     teacher_domains: tuple[tuple[str, ...], ...] = ()
     """The domains (first folders) about whose clips each teacher is asked, an empty list for all of them; nothing for
     all teachers and clips."""
+    teacher_branches: tuple[str, ...] = ()
+    """The task on whose branch each teacher's answers are predicted; nothing for ``distilled`` in all cases."""
     n_dims: int = 128
     """Principal components of a teacher's embedding that are predicted."""
     weight: float = 1.0
@@ -230,11 +236,18 @@ class DistilConfig:
     """Power of the clip over that of what is added to it."""
     augmentations: tuple[str, ...] = ("fade", "white_noise", "mixed_noise", "time_mask", "time_shift")
     """What the branch must not mind: a clip gets none to all of these; the target is the clean clip's."""
+    channel_probability: float = 0.0
+    """Share of those clips that go through a room and a microphone, as :mod:`train.augment.channel` makes them."""
 
     @property
     def domains(self) -> tuple[tuple[str, ...], ...]:
         """As ``teacher_domains``, with an entry for each teacher."""
         return self.teacher_domains or ((),) * len(self.teachers)
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """As ``teacher_branches``, with an entry for each teacher."""
+        return self.teacher_branches or (DISTILLED,) * len(self.teachers)
 
     def __post_init__(self) -> None:
         require(
@@ -246,6 +259,17 @@ class DistilConfig:
             len(self.teacher_domains) in (0, len(self.teachers)),
             f"distil.teacher_domains={[list(domains) for domains in self.teacher_domains]} must have one list for each "
             f"of distil.teachers={list(self.teachers)}",
+        )
+        require(
+            len(self.teacher_branches) in (0, len(self.teachers)),
+            f"distil.teacher_branches={list(self.teacher_branches)} must have one entry for each of "
+            f"distil.teachers={list(self.teachers)}",
+        )
+        unknown = [branch for branch in self.teacher_branches if branch not in TAUGHT]
+        require(not unknown, f"distil.teacher_branches names {unknown}: choose among {', '.join(TAUGHT)}")
+        require(
+            0 <= self.channel_probability <= 1,
+            f"distil.channel_probability={self.channel_probability} must lie in [0, 1]",
         )
         require(self.n_dims >= 1, f"distil.n_dims={self.n_dims} must be at least 1")
         require(self.weight >= 0, f"distil.weight={self.weight} must not be negative")

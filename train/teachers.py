@@ -45,19 +45,22 @@ class TeacherSpec:
     """Hz."""
     context_s: float
     """Seconds around the middle of a window; what the clip lacks is zeros."""
+    within: bool = False
+    """Whether the context is moved so as to lie inside the clip; a shorter clip then starts with it."""
     first_dim: int = 0
     """Dimensions before this one are left out."""
-    least_rms: float = 0.0
-    """Clips quieter than this are raised to it."""
+    rms: float = 0.0
+    """What each context is brought to, zeros around a short clip not counted; 0 leaves it as loud as it is."""
 
 
 TEACHERS = {
     "mn04": TeacherSpec(head="events", sample_rate=32_000, context_s=1.0, first_dim=448),
     "speech-embedding": TeacherSpec(head="words", sample_rate=16_000, context_s=1.0),
-    "ge2e": TeacherSpec(head="voice", sample_rate=16_000, context_s=1.6, least_rms=10 ** (-30 / 20)),
+    "ge2e": TeacherSpec(head="voice", sample_rate=16_000, context_s=1.6, within=True, rms=10 ** (-25 / 20)),
 }
 """By the name of the file: EfficientAT mn04 (arXiv:2211.04772; the layer under its classifier), Google's
-speech_embedding (arXiv:2002.01322), and Resemblyzer's GE2E (arXiv:1710.10467)."""
+speech_embedding (arXiv:2002.01322), and Resemblyzer's GE2E (arXiv:1710.10467), whose mel powers have no logarithm: it
+tells fsdd's speakers best at this level, and when a short clip is not in the middle."""
 
 
 class WindowGrid:
@@ -141,7 +144,8 @@ def build_targets(
 
 def targets_folder(cache: Cache, teacher: Path, n_samples: int, domains: Sequence[str] = ()) -> Path:
     """Where a teacher's answers lie: named for the corpus, its file, the window and what it is asked about."""
-    about = " ".join([cache.sha256, _sha256(teacher), str(n_samples), str(GRID_S), *sorted(domains)])
+    spec = TEACHERS.get(teacher.stem)
+    about = " ".join([cache.sha256, _sha256(teacher), str(n_samples), str(GRID_S), str(spec), *sorted(domains)])
     digest = hashlib.sha256(about.encode())
     return cache.folder / "targets" / f"{teacher.stem}-{digest.hexdigest()[:12]}"
 
@@ -164,14 +168,16 @@ def _context(cache: Cache, clip: Clip, start: int, n_samples: int, spec: Teacher
     """(context,) float32 at the teacher's rate, around the middle of a window."""
     length = round(spec.context_s * cache.sample_rate)
     first = start + min(n_samples, clip.n_samples) // 2 - length // 2
+    if spec.within:
+        first = max(0, min(first, clip.n_samples - length))
     out = np.zeros(length, np.float32)
     lead = max(0, -first)
     samples = cache.samples(clip, max(0, first), length - lead)
     out[lead : lead + len(samples)] = samples
     out /= 32768.0
-    rms = float(np.sqrt(np.mean(out * out)))
-    if 0.0 < rms < spec.least_rms:
-        out *= spec.least_rms / rms
+    rms = float(np.sqrt(np.sum(out * out) / max(1, len(samples))))
+    if spec.rms and rms:
+        out *= spec.rms / rms
     if spec.sample_rate != cache.sample_rate:
         out = np.asarray(soxr.resample(out, cache.sample_rate, spec.sample_rate), dtype=np.float32)
     return out

@@ -1,14 +1,12 @@
 """Everything that a checkpoint has to say at inference: the backbone's branches and the linear heads on top of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from export.errors import ExportError
 from export.graph.folding import FoldedNetwork, add_linear_head, fold
-from train.checkpoint import CheckpointInfo, load_backbone, load_linear_heads
-from train.config import DISTILLED, INVARIANT, SENSITIVE, Config
+from train.checkpoint import CheckpointInfo, LinearHead, load_backbone, load_linear_heads
+from train.config import DISTILLED, INVARIANT, SENSITIVE, SPEAKER, Config
 from train.network.backbone import Backbone
 
 DESCRIPTIONS = {
@@ -28,8 +26,8 @@ class TrainedNetwork:
 
     network: FoldedNetwork
     backbone: Backbone
-    linear_heads: dict[str, torch.nn.Linear]
-    """Heads on the embedding of the branch that learns from teachers."""
+    linear_heads: dict[str, LinearHead]
+    """Heads on the embeddings of the branches that learn from teachers."""
     config: Config
     info: CheckpointInfo
 
@@ -43,8 +41,10 @@ def read_network(checkpoint: Path) -> TrainedNetwork:
     backbone, config, info = load_backbone(checkpoint)
     network = fold(backbone)
     linear_heads = load_linear_heads(checkpoint)
-    for name, linear in linear_heads.items():
-        network = add_linear_head(network, name, DISTILLED, linear)
+    for name, head in linear_heads.items():
+        network = add_linear_head(network, name, head.branch, head.linear)
+    # One teacher's branch says no more than the head on it.
+    network = replace(network, heads=tuple(head for head in network.heads if head.name != SPEAKER))
     return TrainedNetwork(network, backbone, linear_heads, config, info)
 
 

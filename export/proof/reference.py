@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 
 from device_app.arrays import FloatArray
 from export.graph.checkpoint_network import TrainedNetwork
-from train.config import DISTILLED
 from train.evaluate.probing.probes import unit_length
 from train.frontend import SILENCE_DBFS, make_frontend
 
@@ -43,7 +42,7 @@ class Reference:
         for start in range(0, len(clips), _BATCH):
             branches = backbone(self._frontend(torch.from_numpy(clips[start : start + _BATCH])))
             values = dict(zip(backbone.tasks, branches, strict=True))
-            for name, linear in self._trained.linear_heads.items():
-                values[name] = linear(values[DISTILLED])
+            for name, head in self._trained.linear_heads.items():
+                values[name] = head.linear(values[head.branch])
             parts.append({name: values[name].numpy() for name in self._heads})
         return {name: np.concatenate([part[name] for part in parts]) for name in self._heads}

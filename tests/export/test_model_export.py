@@ -184,7 +184,7 @@ def test_a_head_that_a_teacher_taught_is_the_students_layer_on_the_distilled_emb
     trained = read_network(checkpoint)
     head = next(head for head in trained.network.heads if head.name == "events")
     base = next(head for head in trained.network.heads if head.name == "distilled")
-    linear = trained.linear_heads["events"]
+    linear = trained.linear_heads["events"].linear
     pooled = np.random.default_rng(0).standard_normal(base.weight.shape[1])
     with torch.no_grad():
         expected = linear(torch.from_numpy(base.weight @ pooled + base.bias).float()).numpy()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from train.augment.channel import record
 from train.augment.envelope import FADE_SHAPES, fade, time_mask, time_shift
 from train.augment.noise import add_noise
 from train.augment.vocoder import shift_pitch, stretch
@@ -60,6 +61,7 @@ class Augmenter:
 
     def __init__(self, cfg: AugmentConfig, sample_rate: int) -> None:
         self.cfg = cfg
+        self.sample_rate = sample_rate
         self.n_edge = round(cfg.edge_s * sample_rate)
 
     def two_views(self, clips: Tensor, seed: int) -> tuple[Tensor, Tensor]:
@@ -83,6 +85,18 @@ class Augmenter:
             return clips
         generator = torch.Generator().manual_seed(seed)
         return self.apply(clips, draw_plan(len(clips), 0, len(kinds), generator, kinds).order, generator)
+
+    def through_channels(self, clips: Tensor, probability: float, seed: int) -> Tensor:
+        """Put a share of the clips of (N, T) through rooms and microphones of their own."""
+        if probability == 0.0:
+            return clips
+        generator = torch.Generator().manual_seed(seed)
+        chosen = (torch.rand(len(clips), generator=generator) < probability).to(clips.device)
+        if not bool(chosen.any()):
+            return clips
+        clips = clips.clone()
+        clips[chosen] = record(clips[chosen], self.sample_rate, generator)
+        return clips
 
     def mix(self, clips: Tensor, probability: float, snr_db: tuple[float, float], seed: int) -> Tensor:
         """Add to a share of the clips of (N, T) another one of them each, ``snr_db`` (even in its range) below it."""

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from train.checkpoint import load_backbone, load_linear_heads
-from train.config import DISTILLED, Config, FrontendConfig, ModelConfig
+from train.checkpoint import LinearHead, load_backbone, load_linear_heads
+from train.config import SPEAKER, Config, FrontendConfig, ModelConfig
 from train.errors import EvaluationError
 from train.frontend import LogMel, make_frontend
 from train.network.backbone import Backbone
@@ -53,7 +53,7 @@ class TorchEncoder:
         config: Config,
         name: str,
         fingerprint: str,
-        linear_heads: Mapping[str, torch.nn.Linear] | None = None,
+        linear_heads: Mapping[str, LinearHead] | None = None,
     ) -> None:
         self.name = name
         self.fingerprint = fingerprint
@@ -61,7 +61,7 @@ class TorchEncoder:
         self.clip_samples = config.clip_samples
         self._backbone = backbone.eval()
         self._frontend = make_frontend(config.frontend)
-        self._linear_heads = linear_heads or {}  # on the distilled branch's embedding
+        self._linear_heads = linear_heads or {}
         # Tasks that share everything have one embedding, however many they are.
         self.heads = backbone.tasks if len(backbone.heads) == len(backbone.tasks) else ("shared",)
 
@@ -70,8 +70,9 @@ class TorchEncoder:
         """(N, S) to (N, D) of each head."""
         outputs = self._backbone(self._frontend(torch.from_numpy(windows)))
         values = dict(zip(self.heads, outputs, strict=False))
-        taught = values[DISTILLED if DISTILLED in values else self.heads[0]]
-        values |= {name: linear(taught) for name, linear in self._linear_heads.items()}
+        for name, head in self._linear_heads.items():
+            values[name] = head.linear(values[head.branch if head.branch in values else self.heads[0]])
+        values.pop(SPEAKER, None)  # one teacher's branch says no more than the head on it
         return {head: output.numpy() for head, output in values.items()}
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from train.augment.chain import AUGMENTATIONS
-from train.config import DISTILLED, INVARIANT, SENSITIVE, Config
+from train.config import INVARIANT, SENSITIVE, Config
 from train.frontend import make_frontend
 from train.network.backbone import Backbone
 from train.network.heads import MLAPHead, SimCLRProjector, SimSiamHead
@@ -33,7 +33,7 @@ class PretrainingSystem(nn.Module):
             else:
                 self.contrastive = SimSiamHead(dim)
         self.students: nn.ModuleList | None = None
-        if DISTILLED in cfg.model.tasks:
+        if cfg.distil.teachers:
             self.students = nn.ModuleList(nn.Linear(dim, cfg.distil.n_dims) for _ in cfg.distil.teachers)
         if SENSITIVE in cfg.model.tasks:
             self.predictive = MLAPHead(dim, len(AUGMENTATIONS))
@@ -71,14 +71,26 @@ class PretrainingSystem(nn.Module):
             losses["mlap"] = mlap(self.predictive(embedding), labels)
             total = total + cfg.loss.mlap_weight * losses["mlap"]
         if self.students is not None and targets is not None:
-            embedding = self.backbone.branch(h[2 * n :], cfg.model.tasks.index(DISTILLED))
-            pairs = zip(self.students, targets, cfg.distil.teacher_weights, strict=True)
-            contrast = cfg.distil.contrast_weight, cfg.distil.temperature, self.training
-            losses["distil"] = torch.stack(
-                [w * distil(student(embedding), t, *contrast) for student, t, w in pairs]
-            ).sum()
+            losses["distil"] = self._distil_loss(h[2 * n :], targets)
             total = total + cfg.distil.weight * losses["distil"]
         return {"loss": total, **losses}
+
+    def _distil_loss(self, h: Tensor, targets: Tensor) -> Tensor:
+        """Weighted sum over the teachers, each on its branch."""
+        answers = self.answers(h)
+        cfg = self.cfg.distil
+        terms = [
+            weight * distil(answer, target, cfg.contrast_weight, cfg.temperature, self.training)
+            for answer, target, weight in zip(answers, targets, cfg.teacher_weights, strict=True)
+        ]
+        return torch.stack(terms).sum()
+
+    def answers(self, h: Tensor) -> list[Tensor]:
+        """What each teacher is predicted to say, (N, P), of the clips that :meth:`Backbone.shared` made ``h`` of."""
+        assert self.students is not None
+        branches = self.cfg.distil.branches
+        embeddings = {name: self.backbone.branch(h, self.cfg.model.tasks.index(name)) for name in sorted(set(branches))}
+        return [student(embeddings[name]) for student, name in zip(self.students, branches, strict=True)]
 
     def _contrastive_loss(self, embedding: Tensor, n: int) -> Tensor:
         assert self.contrastive is not None

@@ -209,7 +209,8 @@ class Trainer:
                 clips = taught.clips.to(self.fabric.device, non_blocking=True)
                 targets = self.targets(clips, taught.rows)
                 mixed = self.augmenter.mix(clips, cfg.mix_probability, cfg.mix_snr_db, seed + 2)
-                degraded = self.augmenter.some(mixed, cfg.augmentations, seed + 1)
+                heard = self.augmenter.through_channels(mixed, cfg.channel_probability, seed + 3)
+                degraded = self.augmenter.some(heard, cfg.augmentations, seed + 1)
         return model(views, labels, degraded, targets)
 
     def _draw(self, step: int) -> tuple[Batch, Batch]:

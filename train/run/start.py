@@ -1,9 +1,12 @@
 """Starting runs: pretraining from nothing, or adapting a trained network to somebody's own audio."""
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from train.checkpoint import checkpoint_config, load_weights, read_checkpoint
 from train.config import DISTILLED, Config, config_from_dict
@@ -14,6 +17,9 @@ from train.run.loop import Device, Progress, Trainer
 from train.run.targets import FormerSelf, TeacherAnswers
 
 _log = logging.getLogger(__name__)
+
+_OF_A_TASK = re.compile(r"^backbone\..*?\b(?:norms|parallel|series|heads)\.(?P<task>\d+)\.")
+"""Names of weights that each task has of its own."""
 
 ADAPTABLE = ("data", "augment", "optim", "run")
 """Sections that adapting may set anew; the others belong to the network."""
@@ -48,12 +54,30 @@ def pretrain(
         trainer.resume()
     elif start_from is not None:
         document = read_checkpoint(start_from)
-        weights = document["model"]
-        if checkpoint_config(document, start_from).distil.teachers != cfg.distil.teachers:
-            fresh = {name: value for name, value in trainer.system.state_dict().items() if name.startswith("students.")}
-            weights = {name: value for name, value in weights.items() if not name.startswith("students.")} | fresh
+        weights = weights_to_start_from(document, checkpoint_config(document, start_from), trainer.system)
         load_weights(trainer.system, weights, start_from)
     return trainer.run()
+
+
+def weights_to_start_from(document: dict[str, Any], trained: Config, system: PretrainingSystem) -> dict[str, Tensor]:
+    """A checkpoint's weights for a network that may learn from other teachers, or on more branches.
+
+    Heads that answer as other teachers do start afresh; a branch that the checkpoint lacks starts as a copy of the one
+    that learns from teachers.
+    """
+    weights: dict[str, Tensor] = dict(document["model"])
+    cfg, own = system.cfg, system.state_dict()
+    if trained.distil.teachers != cfg.distil.teachers:
+        weights = {name: value for name, value in weights.items() if not name.startswith("students.")}
+        weights |= {name: value for name, value in own.items() if name.startswith("students.")}
+    if DISTILLED in trained.model.tasks and trained.model.tasks == cfg.model.tasks[: len(trained.model.tasks)]:
+        like = trained.model.tasks.index(DISTILLED)
+        for name in own:
+            found = _OF_A_TASK.search(name)
+            if name not in weights and found and int(found["task"]) >= len(trained.model.tasks):
+                source = f"{name[: found.start('task')]}{like}{name[found.end('task') :]}"
+                weights[name] = weights[source]
+    return weights
 
 
 def adapt(

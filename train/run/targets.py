@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.config import DISTILLED, Config
+from train.config import Config
 from train.corpus.cache import Cache
 from train.errors import ConfigError
 from train.network.system import PretrainingSystem
@@ -62,12 +62,10 @@ class FormerSelf:
         """Keep ``system``, which nobody else may train."""
         self.grid: WindowGrid | None = None
         self._system = system.eval().requires_grad_(False)
-        self._task = system.cfg.model.tasks.index(DISTILLED)
 
     @torch.no_grad()
     def __call__(self, clips: Tensor, rows: Tensor) -> Tensor:
         """Ask the kept network."""
         system = self._system.to(clips.device)
-        assert system.students is not None
-        embedding = system.backbone.branch(system.backbone.shared(system.frontend(clips)), self._task)
-        return torch.stack([F.normalize(student(embedding), dim=1) for student in system.students])
+        answers = system.answers(system.backbone.shared(system.frontend(clips)))
+        return torch.stack([F.normalize(answer, dim=1) for answer in answers])
