@@ -25,9 +25,10 @@ from device_app.model.model_file import (
 )
 from export.errors import ExportError
 from export.graph.checkpoint_network import DESCRIPTIONS, choose_heads, read_network
-from export.graph.folding import FoldedNetwork
+from export.graph.folding import Array, FoldedNetwork
 from export.graph.graph_writer import subgraph
 from export.graph.network_graph import NetworkWriter, Quantisation
+from export.graph.whitening import Whitening, whiten
 from export.proof.golden_clip import golden_clip
 from export.quantise.quantisation import choose_scales
 from export.quantise.weight_rounding import round_weights
@@ -147,14 +148,15 @@ def calibrate(network: FoldedNetwork, config: Config, clips: FloatArray) -> Quan
 def build_graph(
     network: FoldedNetwork, config: Config, quantisation: Quantisation | None, clips: FloatArray
 ) -> onnx.ModelProto:
-    """Write the graph whose embeddings have the mean of ``clips``, (n, clip_samples), removed."""
+    """Write the graph whose embeddings are whitened over ``clips``, (n, clip_samples), their mean removed."""
 
-    def write(offsets: dict[str, np.ndarray] | None) -> onnx.ModelProto:
+    def write(network: FoldedNetwork, offsets: dict[str, Array] | None) -> onnx.ModelProto:
         return NetworkWriter(network, quantisation).write(config.frontend, config.clip_samples, offsets)
 
     names = [head.name for head in network.heads]
-    raw = embed(open_session(write(None).SerializeToString()), clips, names)
-    return write({name: values.mean(axis=0, dtype=np.float64) for name, values in raw.items()})
+    raw = embed(open_session(write(network, None).SerializeToString()), clips, names)
+    whitenings = {name: Whitening.of(name, rows) for name, rows in raw.items()}
+    return write(whiten(network, whitenings), {name: whitening.offset for name, whitening in whitenings.items()})
 
 
 def describe(

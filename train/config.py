@@ -87,15 +87,13 @@ class Config:
         )
         unknown = [name for name in self.model.tasks if name not in TASKS]
         require(not unknown, f"model.tasks names {unknown}, for which there is no loss: choose {', '.join(TASKS)}")
+        untaught = [task for task in self.model.tasks if task in TAUGHT and task not in self.distil.branches]
+        homeless = sorted({branch for branch in self.distil.branches if branch not in self.model.tasks})
         require(
-            (DISTILLED in self.model.tasks) == bool(self.distil.teachers),
+            not untaught and not homeless,
             f"model.tasks={list(self.model.tasks)} and distil.teachers={list(self.distil.teachers)} must go together: "
-            f"name the task 'distilled' and at least one teacher, or neither",
-        )
-        require(
-            {task for task in self.model.tasks if task in TAUGHT} == set(self.distil.branches),
-            f"model.tasks={list(self.model.tasks)} and distil.teacher_branches={list(self.distil.branches)} must go "
-            f"together: a branch that learns from teachers needs one, and a teacher its branch",
+            f"{', '.join([*untaught, *homeless])} needs both a teacher (distil.teacher_branches) and a place in "
+            f"model.tasks",
         )
         require(
             INVARIANT not in self.model.tasks or self.run.batch_size // self.run.accumulate >= 2,

@@ -90,7 +90,7 @@ class LogMel(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """Map (B, samples) float32 to (B, 1, M, T) float32."""
         if waveform.device.type == "cpu" and len(waveform) > CPU_ROWS:
-            return torch.cat([self.forward(rows) for rows in waveform.split(CPU_ROWS)])
+            return torch.cat([self.forward(rows) for rows in torch.split(waveform, CPU_ROWS)])
         return self.log_mel(self.frames(waveform)).transpose(1, 2).unsqueeze(1)
 
     def frames(self, waveform: Tensor) -> Tensor:

@@ -265,8 +265,6 @@ class DistilConfig:
             f"distil.teacher_branches={list(self.teacher_branches)} must have one entry for each of "
             f"distil.teachers={list(self.teachers)}",
         )
-        unknown = [branch for branch in self.teacher_branches if branch not in TAUGHT]
-        require(not unknown, f"distil.teacher_branches names {unknown}: choose among {', '.join(TAUGHT)}")
         require(
             0 <= self.channel_probability <= 1,
             f"distil.channel_probability={self.channel_probability} must lie in [0, 1]",

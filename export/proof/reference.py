@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from device_app.arrays import FloatArray
 from export.graph.checkpoint_network import TrainedNetwork
+from export.graph.whitening import Whitening
 from train.evaluate.probing.probes import unit_length
 from train.frontend import SILENCE_DBFS, make_frontend
 
@@ -13,28 +13,28 @@ _BATCH = 32
 
 
 class Reference:
-    """Embeds clips with the unfolded network, the mean over corpus windows removed as in a model file."""
+    """Embeds clips with the unfolded network, whitened over corpus windows as a model file does."""
 
     def __init__(self, trained: TrainedNetwork, heads: list[str], corpus_windows: FloatArray) -> None:
-        """Take the mean of each head.
+        """Measure each head on a corpus.
 
         Args:
             trained: The network.
             heads: Which of its heads to compute.
-            corpus_windows: (n, clip_samples) float32 that the mean is taken over.
+            corpus_windows: (n, clip_samples) float32 to measure on.
         """
         self._trained = trained
         self._heads = heads
         self._frontend = make_frontend(trained.config.frontend)
-        self._mean: dict[str, NDArray[np.float32]] = {
-            name: rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-            for name, rows in self._raw(corpus_windows).items()
-        }
+        self._whitenings = {name: Whitening.of(name, rows) for name, rows in self._raw(corpus_windows).items()}
 
     def __call__(self, clips: FloatArray) -> dict[str, FloatArray]:
         """Embed (n, clip_samples) float32 clips: (n, size) float32 of each head, of unit length; zeros for silence."""
         audible = clips.var(axis=1, keepdims=True) > 10 ** (SILENCE_DBFS / 10)
-        return {name: audible * unit_length(rows - self._mean[name]) for name, rows in self._raw(clips).items()}
+        return {
+            name: audible * unit_length(self._whitenings[name].apply(rows).astype(np.float32))
+            for name, rows in self._raw(clips).items()
+        }
 
     @torch.no_grad()
     def _raw(self, clips: FloatArray) -> dict[str, FloatArray]:

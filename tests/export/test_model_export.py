@@ -13,6 +13,7 @@ from device_app.errors import ModelFileError
 from device_app.model.embedder import load_embedder
 from device_app.model.model_file import SCHEMA, read_model_file
 from export.graph.checkpoint_network import choose_heads, read_network
+from export.graph.whitening import OTHER_POWER, POWERS
 from export.model_export import draw_windows, export_model, read_architecture
 from export.proof.reference import Reference
 from tests.export.conftest import HEADS, config
@@ -39,7 +40,9 @@ def test_int8_is_close_to_fp32(models: Path, cache: Cache) -> None:
     windows = draw_windows(cache, config()).test
     fp32, int8 = (load_embedder(models / f"{name}.onnx") for name in ("fp32", "int8"))
     for name, cosine in cosines(fp32.embed_heads(windows), int8.embed_heads(windows)).items():
-        assert cosine.mean() > 0.98, name  # random weights of width 8 forgive less than a trained network
+        # Random weights of width 8 forgive less than a trained network, most of all where whitening makes much of the
+        # little in which its embeddings differ.
+        assert cosine.mean() > (0.97 if POWERS.get(name, OTHER_POWER) < 1.0 else 0.93), name
     assert (models / "int8.onnx").stat().st_size < (models / "fp32.onnx").stat().st_size
 
 

@@ -48,7 +48,7 @@ def pretrain(
     """
     _refuse_to_overwrite(out, resume)
     cache = Cache(cache_folder, verify)
-    targets = TeacherAnswers(cfg, cache, teachers) if DISTILLED in cfg.model.tasks else None
+    targets = TeacherAnswers(cfg, cache, teachers) if cfg.distil.teachers else None
     trainer = Trainer(cfg, cache, out, device, show_progress, targets)
     if resume and (out / "last.pt").exists():
         trainer.resume()
@@ -111,7 +111,7 @@ def adapt(
     cache = Cache(cache_folder)
     cfg = fit_batch(adapted_config(checkpoint_config(document, checkpoint), settings), cache)
     targets = None
-    if DISTILLED in cfg.model.tasks:
+    if cfg.distil.teachers:
         former = PretrainingSystem(cfg)
         load_weights(former, document["model"], checkpoint)
         targets = FormerSelf(former)
