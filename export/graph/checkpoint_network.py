@@ -5,6 +5,7 @@ from pathlib import Path
 
 from export.errors import ExportError
 from export.graph.folding import FoldedNetwork, add_linear_head, fold
+from export.graph.spectrum import SPECTRUM, spectrum_head
 from train.checkpoint import CheckpointInfo, LinearHead, load_backbone, load_linear_heads
 from train.config import DISTILLED, INVARIANT, SENSITIVE, SPEAKER, Config
 from train.network.backbone import Backbone
@@ -16,6 +17,7 @@ DESCRIPTIONS = {
     "events": "sound events: predicts the answers of EfficientAT mn04",
     "words": "what is said, whoever says it: predicts the answers of Google's speech_embedding",
     "voice": "who speaks, whatever is said: predicts the answers of Resemblyzer's GE2E",
+    SPECTRUM: "what colours a sound: mean, spread and movement of its cepstrum, which nothing taught",
 }
 """What each head is for, in words."""
 
@@ -44,7 +46,10 @@ def read_network(checkpoint: Path) -> TrainedNetwork:
     for name, head in linear_heads.items():
         network = add_linear_head(network, name, head.branch, head.linear)
     # One teacher's branch says no more than the head on it.
-    network = replace(network, heads=tuple(head for head in network.heads if head.name != SPEAKER))
+    heads = [head for head in network.heads if head.name != SPEAKER]
+    if config.frontend.channels == "log-mel":
+        heads.append(spectrum_head(config.frontend.n_mels))
+    network = replace(network, heads=tuple(heads))
     return TrainedNetwork(network, backbone, linear_heads, config, info)
 
 

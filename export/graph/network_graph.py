@@ -17,6 +17,7 @@ from export.graph.folding import FoldedBlock, FoldedBranch, FoldedConv, FoldedHe
 from export.graph.frontend_graph import AUDIBLE, write_frontend
 from export.graph.graph_writer import GraphWriter
 from export.graph.kernel_storage import write_kernel
+from export.graph.spectrum import SPECTRUM, write_statistics
 from export.quantise.quantisation import ActivationScale, RoundedKernel
 from train.config import FrontendConfig
 
@@ -73,11 +74,14 @@ class NetworkWriter:
             The model, with an output for each head.
         """
         self._find_sites()
-        x = write_frontend(self._writer, "waveform", cfg, clip_samples)
-        x = self._stem(x)
+        spectrogram = write_frontend(self._writer, "waveform", cfg, clip_samples)
+        x = self._stem(spectrogram)
         for block in self.network.shared:
             x = self._block(x, block, block.name)
         pooled = {branch.name: self._branch(x, branch) for branch in self.network.branches}
+        if any(head.branch == SPECTRUM for head in self.network.heads):
+            n_frames = cfg.n_frames(clip_samples)
+            pooled[SPECTRUM] = write_statistics(self._writer, spectrogram, cfg.n_mels, n_frames)
         for head in self.network.heads:
             self._head(pooled[head.branch], head, None if offsets is None else offsets[head.name])
         return self._writer.model(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.graph.folding import Array, FoldedNetwork
+from export.graph.spectrum import SPECTRUM
 from train.config import INVARIANT, SENSITIVE
 
 POWERS = {INVARIANT: 1.0, SENSITIVE: 1.0}
@@ -28,7 +29,7 @@ class Whitening:
     """What an export does with one head's embedding before it is brought to length 1: ``matrix @ x - offset``."""
 
     matrix: Array
-    """(E, E), symmetric."""
+    """(E, E)."""
     offset: Array
     """(E,): what the corpus's mean becomes."""
 
@@ -37,15 +38,18 @@ class Whitening:
         """Measured on (N, E) embeddings of a corpus by the head ``name``."""
         values = rows.astype(np.float64)
         mean = values.mean(axis=0)
-        variances, axes = np.linalg.eigh(np.atleast_2d(np.cov((values - mean).T)))
+        scale = np.ones(values.shape[1])
+        if name == SPECTRUM:  # its parts are in units of their own
+            scale = 1.0 / np.maximum(values.std(axis=0), np.finfo(np.float32).eps)
+        variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(((values - mean) * scale).T)))
         variances = np.maximum(variances, 0.0)
         spread = np.sqrt(variances + RIDGE * variances.mean() + np.finfo(np.float64).tiny)
-        matrix = (axes / (spread / spread.max()) ** POWERS.get(name, OTHER_POWER)) @ axes.T
+        matrix = (axes / (spread / spread.max()) ** POWERS.get(name, OTHER_POWER)) @ axes.T * scale
         return cls(matrix, matrix @ mean)
 
     def apply(self, rows: NDArray[np.floating]) -> Array:
         """(N, E) embeddings as the export gives them, but for their length."""
-        return rows.astype(np.float64) @ self.matrix - self.offset
+        return rows.astype(np.float64) @ self.matrix.T - self.offset
 
 
 def whiten(network: FoldedNetwork, whitenings: Mapping[str, Whitening]) -> FoldedNetwork:

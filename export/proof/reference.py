@@ -5,6 +5,7 @@ import torch
 
 from device_app.arrays import FloatArray
 from export.graph.checkpoint_network import TrainedNetwork
+from export.graph.spectrum import SPECTRUM, spectrum_statistics
 from export.graph.whitening import Whitening
 from train.evaluate.probing.probes import unit_length
 from train.frontend import SILENCE_DBFS, make_frontend
@@ -40,8 +41,9 @@ class Reference:
     def _raw(self, clips: FloatArray) -> dict[str, FloatArray]:
         backbone, parts = self._trained.backbone, []
         for start in range(0, len(clips), _BATCH):
-            branches = backbone(self._frontend(torch.from_numpy(clips[start : start + _BATCH])))
-            values = dict(zip(backbone.tasks, branches, strict=True))
+            spectrogram = self._frontend(torch.from_numpy(clips[start : start + _BATCH]))
+            values = dict(zip(backbone.tasks, backbone(spectrogram), strict=True))
+            values[SPECTRUM] = spectrum_statistics(spectrogram)
             for name, head in self._trained.linear_heads.items():
                 values[name] = head.linear(values[head.branch])
             parts.append({name: values[name].numpy() for name in self._heads})

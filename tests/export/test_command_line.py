@@ -16,7 +16,7 @@ from export.bench.bench_model import bench_markdown, bench_model
 from export.bench.storage_bench import APART, FOLDED_TWICE, STORED_ONCE
 from export.proof import parity
 from export.proof.few_shot_sets import ALL_HEADS
-from tests.export.conftest import HEADS
+from tests.export.conftest import HEADS, LEAST_COSINE, OTHER_LEAST_COSINE
 from train.corpus.cache import Cache
 
 
@@ -115,7 +115,8 @@ def test_the_report_compares_torch_fp32_and_the_file(verified: Path) -> None:
     assert list(report["heads"]) == HEADS
     for name in HEADS:
         assert report["cosine"][name]["torch to fp32"]["worst"] > 0.9999
-        assert 0.98 < report["cosine"][name]["fp32 to file"]["mean"] < 1.0
+        assert report["cosine"][name]["fp32 to file"]["mean"] > LEAST_COSINE.get(name, OTHER_LEAST_COSINE)
+        assert report["cosine"][name]["fp32 to file"]["mean"] < 1.0 or name == "spectrum"  # which has nothing rounded
     rows = report["few_shot"]
     assert {(row["set"], row["k_shot"]) for row in rows} == {("pitches", 1), ("pitches", 5)}
     assert {row["head"] for row in rows} == {*HEADS, ALL_HEADS}
@@ -198,10 +199,10 @@ def test_a_card_needs_the_report_of_the_same_model(
 def test_the_benchmark_times_precisions_heads_and_ways_of_storage(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("bench_model", "storage_bench", "edge_layers"):
+    for module in ("bench.bench_model", "bench.storage_bench", "graph.edge_layers"):
         monkeypatch.setattr(f"export.{module}.race", lambda programs: stopwatch.race(programs, n_rounds=2, n_calls=1))
     result = bench_model(models / "int8.onnx", None)
-    assert set(result["ratios"]) == {"all heads (5)", "invariant and sensitive"}
+    assert set(result["ratios"]) == {f"all heads ({len(HEADS)})", "invariant and sensitive"}
     assert all(times["fastest_ms"] > 0 for times in result["times"].values())
     storage = result["storage"]
     assert storage[STORED_ONCE]["bytes"] < storage[FOLDED_TWICE]["bytes"]
