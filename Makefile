@@ -123,7 +123,15 @@ $(UNPACKED)/.unpacked: | $(DEV)/.installed
 
 # What the shipped model is trained on: the whole corpus of `make corpus`, and the environmental supplement.
 ENVIRONMENT := build/environment
+SPEEDS := build/speeds
+SECOND_CACHE := build/cache/second
 MODEL_CACHE := build/cache/model
+
+# The same, and speech at other speeds.
+.PHONY: model-cache
+model-cache: corpus $(ENVIRONMENT)/.unpacked
+	$(PY) -m train speeds --audio build/debian/corpus/speech build/debian/corpus/speech_synth --out $(SPEEDS)
+	$(PY) -m train cache --audio build/debian/corpus $(ENVIRONMENT) $(SPEEDS) --out $(MODEL_CACHE)
 
 $(ENVIRONMENT)/.unpacked:
 	@test -f $(EARMARK_SHARED)/data/pretrain/env-00.tar || { echo "error: no environmental supplement in" \
@@ -137,16 +145,18 @@ model: corpus $(ENVIRONMENT)/.unpacked $(UNPACKED)/.unpacked ## rebuild the ship
 	$(PY) -m train cache --audio $(UNPACKED) --out $(CACHE)
 	$(PY) -m train teachers --config configs/first-stage.toml --cache $(CACHE) --teachers $(TEACHERS)
 	$(PY) -m train pretrain --config configs/first-stage.toml --cache $(CACHE) --teachers $(TEACHERS) --out runs/first --resume
-	$(PY) -m train cache --audio build/debian/corpus $(ENVIRONMENT) --out $(MODEL_CACHE)
+	$(PY) -m train cache --audio build/debian/corpus $(ENVIRONMENT) --out $(SECOND_CACHE)
+	$(PY) -m train teachers --config configs/second-stage.toml --cache $(SECOND_CACHE) --teachers $(TEACHERS)
+	$(PY) -m train pretrain --config configs/second-stage.toml --cache $(SECOND_CACHE) --teachers $(TEACHERS) --from runs/first/last.pt --out runs/second --resume
+	$(MAKE) model-cache
 	$(PY) -m train teachers --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS)
-	$(PY) -m train pretrain --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/first/last.pt --out runs/model --resume
+	$(PY) -m train pretrain --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/second/last.pt --out runs/model --resume
 	$(PY) -m export runs/model/last.pt -o device_app/data/model.onnx --corpus $(MODEL_CACHE)
-	$(PY) -m train compact runs/model/last.pt train/weights.pt
+	$(PY) -m train compact runs/model/last.pt --out train/weights.pt
 	$(PY) -m tests.golden.shipped_embedding runs/model/last.pt $(MODEL_CACHE)
 
 .PHONY: bench-openset
-bench-openset: $(DEV)/.installed corpus $(ENVIRONMENT)/.unpacked ## rejection of sounds that were not taught; false alarms against their budget
-	$(PY) -m train cache --audio build/debian/corpus $(ENVIRONMENT) --out $(MODEL_CACHE)
+bench-openset: $(DEV)/.installed model-cache ## rejection of sounds that were not taught; false alarms against their budget
 	$(PY) -m tests.bench.openset $(MODEL_CACHE)
 
 # --- export -------------------------------------------------------------------------------------------------------
@@ -162,6 +172,10 @@ bench-model: $(DEV)/.installed ## speed, size, load time and memory of the model
 .PHONY: verify-model
 verify-model: $(DEV)/.installed ## parity report: torch against fp32 against the file (MODEL=, CHECKPOINT=, EXPORT_CORPUS=)
 	$(PY) -m export verify $(MODEL) --checkpoint $(CHECKPOINT) --corpus $(EXPORT_CORPUS) $(addprefix --fewshot ,$(wildcard $(EARMARK_SHARED)/data/fewshot))
+
+.PHONY: bench-whitening
+bench-whitening: $(DEV)/.installed ## few-shot accuracy of the heads, whitened more and less (CHECKPOINT=, EXPORT_CORPUS=)
+	$(PY) -m export whitening $(CHECKPOINT) --corpus $(EXPORT_CORPUS) --fewshot $(LABELLED)
 
 .PHONY: model-card
 model-card: $(DEV)/.installed ## MODEL_CARD.md from the model file and its parity report

@@ -132,6 +132,28 @@ def _aarch64(args: argparse.Namespace) -> int:
     return 0
 
 
+def _whitening_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export whitening",
+        description="Few-shot accuracy of a checkpoint's heads, whitened more and less, on the sets to choose by.",
+    )
+    parser.add_argument("checkpoint", type=Path, help="a .pt file of a run")
+    _corpus(parser)
+    parser.add_argument("--fewshot", type=Path, required=True, metavar="DIR", help="labelled sets")
+    parser.add_argument("--episodes", type=int, default=1000, help="tasks for each accuracy (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="one object a line instead of a table")
+    parser.set_defaults(run=_whitening)
+    return parser
+
+
+def _whitening(args: argparse.Namespace) -> int:
+    from export.proof.whitening_table import whitening_markdown, whitening_table
+
+    rows = whitening_table(args.checkpoint, args.corpus, args.fewshot, args.episodes)
+    print("\n".join(json.dumps(row) for row in rows) if args.json else whitening_markdown(rows))
+    return 0
+
+
 def _corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--corpus", type=Path, required=True, metavar="DIR", help="cache of the audio that was trained on"
@@ -143,6 +165,7 @@ COMMANDS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "card": _card_parser,
     "bench": _bench_parser,
     "aarch64": _aarch64_parser,
+    "whitening": _whitening_parser,
 }
 """Commands besides the export itself, which has no name."""
 

@@ -34,8 +34,9 @@ class Whitening:
     """(E,): what the corpus's mean becomes."""
 
     @classmethod
-    def of(cls, name: str, rows: NDArray[np.floating]) -> "Whitening":
-        """Measured on (N, E) embeddings of a corpus by the head ``name``."""
+    def of(cls, name: str, rows: NDArray[np.floating], power: float | None = None) -> "Whitening":
+        """Measured on (N, E) embeddings of a corpus by the head ``name``; ``power`` instead of that head's own."""
+        power = POWERS.get(name, OTHER_POWER) if power is None else power
         values = rows.astype(np.float64)
         mean = values.mean(axis=0)
         scale = np.ones(values.shape[1])
@@ -44,12 +45,12 @@ class Whitening:
         variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(((values - mean) * scale).T)))
         variances = np.maximum(variances, 0.0)
         spread = np.sqrt(variances + RIDGE * variances.mean() + np.finfo(np.float64).tiny)
-        matrix = (axes / (spread / spread.max()) ** POWERS.get(name, OTHER_POWER)) @ axes.T * scale
+        matrix = (axes / (spread / spread.max()) ** power) @ axes.T * scale
         return cls(matrix, matrix @ mean)
 
-    def apply(self, rows: NDArray[np.floating]) -> Array:
+    def apply(self, rows: NDArray[np.floating]) -> NDArray[np.float32]:
         """(N, E) embeddings as the export gives them, but for their length."""
-        return rows.astype(np.float64) @ self.matrix.T - self.offset
+        return (rows.astype(np.float64) @ self.matrix.T - self.offset).astype(np.float32)
 
 
 def whiten(network: FoldedNetwork, whitenings: Mapping[str, Whitening]) -> FoldedNetwork:

@@ -45,9 +45,13 @@ class WindowedSet:
 
     def embed(self, embed_heads: EmbedHeads) -> dict[str, FloatArray]:
         """The mean of each clip's windows: (N, D) of each head."""
+        return self.averaged(embed_heads(self.windows))
+
+    def averaged(self, embeddings: dict[str, FloatArray]) -> dict[str, FloatArray]:
+        """Embeddings of all windows, (W, D) of each head, to the means of each clip's: (N, D)."""
         counts = np.bincount(self.owner, minlength=len(self.labelled.paths))[:, None]
         result = {}
-        for name, rows in embed_heads(self.windows).items():
+        for name, rows in embeddings.items():
             sums = np.zeros((len(counts), rows.shape[1]), np.float32)
             np.add.at(sums, self.owner, rows)
             result[name] = (sums / counts).astype(np.float32)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from device_app.arrays import FloatArray
 from export.graph.checkpoint_network import TrainedNetwork
@@ -27,18 +28,18 @@ class Reference:
         self._trained = trained
         self._heads = heads
         self._frontend = make_frontend(trained.config.frontend)
-        self._whitenings = {name: Whitening.of(name, rows) for name, rows in self._raw(corpus_windows).items()}
+        self.corpus = self.raw(corpus_windows)
+        """What :meth:`raw` says of the corpus."""
+        self._whitenings = {name: Whitening.of(name, rows) for name, rows in self.corpus.items()}
 
     def __call__(self, clips: FloatArray) -> dict[str, FloatArray]:
         """Embed (n, clip_samples) float32 clips: (n, size) float32 of each head, of unit length; zeros for silence."""
-        audible = clips.var(axis=1, keepdims=True) > 10 ** (SILENCE_DBFS / 10)
-        return {
-            name: audible * unit_length(self._whitenings[name].apply(rows).astype(np.float32))
-            for name, rows in self._raw(clips).items()
-        }
+        heard = audible(clips)
+        return {name: heard * unit_length(self._whitenings[name].apply(rows)) for name, rows in self.raw(clips).items()}
 
     @torch.no_grad()
-    def _raw(self, clips: FloatArray) -> dict[str, FloatArray]:
+    def raw(self, clips: FloatArray) -> dict[str, FloatArray]:
+        """Each head's last layer, (n, size), of (n, clip_samples) clips."""
         backbone, parts = self._trained.backbone, []
         for start in range(0, len(clips), _BATCH):
             spectrogram = self._frontend(torch.from_numpy(clips[start : start + _BATCH]))
@@ -48,3 +49,8 @@ class Reference:
                 values[name] = head.linear(values[head.branch])
             parts.append({name: values[name].numpy() for name in self._heads})
         return {name: np.concatenate([part[name] for part in parts]) for name in self._heads}
+
+
+def audible(clips: FloatArray) -> NDArray[np.bool_]:
+    """(n, 1): whether there is anything to hear in each of (n, clip_samples) clips."""
+    return clips.var(axis=1, keepdims=True) > 10 ** (SILENCE_DBFS / 10)

@@ -32,8 +32,13 @@ HEADS = ["invariant", "sensitive", "distilled", "events", "other-teacher", "spec
 
 def config() -> Config:
     return tiny_config(
-        model={"tasks": ["invariant", "sensitive", "distilled"], "width": 8, "head_dim": 16},
-        distil={"teachers": ["mn04", "other-teacher"], "teacher_weights": [1.0, 1.0], "n_dims": 6},
+        model={"tasks": ["invariant", "sensitive", "distilled", "speaker"], "width": 8, "head_dim": 16},
+        distil={
+            "teachers": ["mn04", "other-teacher"],
+            "teacher_weights": [1.0, 1.0],
+            "teacher_branches": ["distilled", "speaker"],
+            "n_dims": 6,
+        },
     )
 
 
@@ -49,7 +54,7 @@ def few_windows() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory, cache: Cache) -> Path:
     cfg = config()
-    backbone = random_backbone("parallel", width=8, head_dim=16, n_tasks=3, tasks=cfg.model.tasks, seed=3)
+    backbone = random_backbone("parallel", width=8, head_dim=16, n_tasks=4, tasks=cfg.model.tasks, seed=3)
     state = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
     generator = torch.Generator().manual_seed(4)
     for i in range(2):

@@ -14,7 +14,8 @@ from export.bench import stopwatch
 from export.bench.aarch64 import variations
 from export.bench.bench_model import bench_markdown, bench_model
 from export.bench.storage_bench import APART, FOLDED_TWICE, STORED_ONCE
-from export.proof import parity
+from export.graph.whitening import OTHER_POWER, POWERS
+from export.proof import parity, whitening_table
 from export.proof.few_shot_sets import ALL_HEADS
 from tests.export.conftest import HEADS, LEAST_COSINE, OTHER_LEAST_COSINE
 from train.corpus.cache import Cache
@@ -194,6 +195,28 @@ def test_a_card_needs_the_report_of_the_same_model(
     path.with_suffix(".parity.json").write_text(json.dumps(report))
     assert "is of an earlier version or damaged" in fault(capsys, "card", path, "-o", tmp_path / "card.md")
     assert not (tmp_path / "card.md").exists()
+
+
+def test_the_whitening_table_has_every_head_and_marks_the_powers_that_are_taken(
+    few_windows: None,
+    checkpoint: Path,
+    cache: Cache,
+    fewshot: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["whitening", str(checkpoint), "--corpus", str(cache.folder), "--fewshot", str(fewshot)]
+    assert "has none of esc10, fsdd" in fault(capsys, *arguments)
+    monkeypatch.setattr(whitening_table, "CHOSEN_BY", ("pitches",))
+    assert command_line.main([*arguments, "--episodes", "20"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = {
+        cells[1]: cells for cells in ([cell.strip() for cell in line.split("|")] for line in lines) if len(cells) > 2
+    }
+    assert list(table)[2:] == [*HEADS, ALL_HEADS]
+    for head in HEADS:
+        cells = dict(zip(table["head"], table[head], strict=True))
+        assert cells[f"{POWERS.get(head, OTHER_POWER):g}"] == cells["with the powers taken"]
 
 
 def test_the_benchmark_times_precisions_heads_and_ways_of_storage(

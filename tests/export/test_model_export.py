@@ -91,8 +91,8 @@ def test_heads_cut_out_of_the_graph_give_the_same_and_cost_less(
     onnx.checker.check_model(kept)
     n_convs = sum(node.op_type == "Conv" for node in kept.graph.node)
     n_all = sum(node.op_type == "Conv" for node in onnx.load_from_string(embedder_graph(path)).graph.node)
-    branches = {{"events": "distilled", "other-teacher": "distilled"}.get(name, name) for name in heads}
-    assert n_all - n_convs == 12 * (3 - len(branches))  # the convolutions of the branches that are not asked for
+    branches = {{"events": "distilled", "other-teacher": "speaker"}.get(name, name) for name in heads}
+    assert n_all - n_convs == 12 * (4 - len(branches))  # the convolutions of the branches that are not asked for
 
 
 def test_an_export_of_some_heads_has_those_alone_and_agrees_with_the_whole(
@@ -154,7 +154,7 @@ def test_the_document_says_where_the_network_comes_from(models: Path, checkpoint
     assert metadata.frontend.n_fft == cfg.frontend.n_fft
     assert "pitch" in " ".join(metadata.augmentations)
     assert "GPL" in metadata.data_licence
-    assert metadata.outputs[HEADS.index("other-teacher")].description == "linear head of distilled"
+    assert metadata.outputs[HEADS.index("other-teacher")].description == "linear head of speaker"
     assert read_architecture(metadata) == (cfg.model, cfg.frontend)
 
 
