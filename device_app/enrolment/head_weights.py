@@ -19,11 +19,11 @@ _BY_HAND = 0.75
 
 _CHOSEN = {
     ("same", "word"): ("words",),
-    ("same", "speaker"): ("voice", "sensitive"),
-    ("pitch", "matters"): ("sensitive",),
+    ("same", "speaker"): ("voice", "spectrum", "sensitive"),
+    ("pitch", "matters"): ("spectrum", "sensitive"),
     ("pitch", "varies"): ("invariant",),
 }
-"""Heads that a setting stands for; those that the model lacks are left out."""
+"""Heads that a setting stands for: the first of them that the model has."""
 
 _IN_WORDS = {
     "invariant": "what it is counts, at any pitch and tempo",
@@ -32,6 +32,7 @@ _IN_WORDS = {
     "events": "the kind of event counts",
     "words": "the word counts, not who says it",
     "voice": "who speaks counts, not what is said",
+    "spectrum": "its colour counts",
 }
 
 Float64Array = NDArray[np.float64]
