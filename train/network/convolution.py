@@ -2,7 +2,8 @@
 
 oneDNN's kernels take the gradient of a kernel to have many input channels and a large map. The first convolution of a
 network has neither, and neither has its last stage when clips are short: there its weight gradient runs at a tenth to a
-third of the speed of a matrix product. Shapes: B clips, C and D channels in and out, F bands, T frames.
+third of the speed of a matrix product. In bfloat16 that holds for the last stage alone. Shapes: B clips, C and D
+channels in and out, F bands, T frames.
 """
 
 from typing import Any
@@ -16,10 +17,13 @@ _FEW_CHANNELS = 3
 
 def conv2d(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
     """Map (B, C, F, T) to (B, D, F', T') by (D, C, K, K) kernels, as ``torch.nn.functional.conv2d`` does."""
-    plain = x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
-    if not plain and weight.shape[1] <= _FEW_CHANNELS and not x.requires_grad:
+    on_cpu, halved = x.device.type == "cpu", torch.is_autocast_enabled("cpu")
+    if on_cpu and not halved and x.dtype == torch.float32 and weight.shape[1] <= _FEW_CHANNELS and not x.requires_grad:
         return _FewChannels.apply(x, weight, stride, padding)
-    if not plain and max(x.shape[2:]) <= 2 and (weight.shape[2], stride, padding) == (3, 1, 1):
+    if on_cpu and max(x.shape[2:]) <= 2 and (weight.shape[2], stride, padding) == (3, 1, 1):
+        if halved:  # as autocast does for a convolution
+            dtype = torch.get_autocast_dtype("cpu")
+            x, weight = x.to(dtype), weight.to(dtype)
         return _TinyMap.apply(x, weight)
     return F.conv2d(x, weight, None, stride, padding)
 

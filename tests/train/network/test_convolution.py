@@ -47,3 +47,22 @@ def test_an_input_that_needs_a_gradient_gets_it_from_a_stem_too() -> None:
     conv2d(x, weight, 2, 3).sum().backward()
     expected = torch.nn.grad.conv2d_input(x.shape, weight, torch.ones(2, 3, 5, 4), stride=2, padding=3)
     torch.testing.assert_close(x.grad, expected, rtol=0, atol=1e-5)
+
+
+def test_a_last_stage_in_bfloat16_is_the_rounded_convolution_with_rounded_gradients() -> None:
+    """Inputs rounded as autocast rounds them; sums of 54 products of order one, within 1 % of the largest."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 6, 2, 2, generator=generator).bfloat16().float().requires_grad_()
+    weight = torch.randn(5, 6, 3, 3, generator=generator).bfloat16().float().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = conv2d(x, weight, 1, 1)
+    assert y.dtype == torch.bfloat16
+    assert "TinyMap" in type(y.grad_fn).__name__  # not left to torch
+    y.backward(torch.ones_like(y))
+    assert x.grad is not None
+    assert weight.grad is not None
+    assert weight.grad.dtype == torch.float32
+    expected = F.conv2d(x.double(), weight.double(), None, 1, 1)
+    to_x, to_weight = torch.autograd.grad(expected.sum(), (x, weight))
+    for ours, exact in ((y, expected), (x.grad, to_x), (weight.grad, to_weight)):
+        torch.testing.assert_close(ours.double(), exact.double(), rtol=0, atol=0.01 * float(exact.detach().abs().max()))
