@@ -13,7 +13,8 @@ from device_app.capture.protocol import Frame, FrameReader
 
 _log = logging.getLogger(__name__)
 
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 16
+"""As much as a pipe holds."""
 _LONGEST_LINE = 10_000
 
 

@@ -55,9 +55,14 @@ class Capture:
         )
         self._open = False
 
+    def start(self) -> None:
+        """Start the process without waiting for it; entering waits."""
+        if not self._open:
+            self._supervisor.start()
+            self._open = True
+
     def __enter__(self) -> "Capture":
-        self._supervisor.start()
-        self._open = True
+        self.start()
         if self._wait:
             try:
                 self._supervisor.opened.wait()

@@ -44,6 +44,11 @@ def listen(
                     on_event(event, epoch_s)
 
 
+_LIVE_BLOCK_S = 0.05
+"""A block is heard when it is full: shorter ones are heard sooner and cost more."""
+
+
 def open_capture(source: Source, *, wait: bool) -> Capture:
     """The capture of a source: a live one is tried again for ever, once it has worked or if it is waited for."""
-    return Capture(source, retry=source.live, must_start=not wait)
+    block_s = _LIVE_BLOCK_S if source.live else 0.1
+    return Capture(source, block_s=block_s, retry=source.live, must_start=not wait)

@@ -16,7 +16,7 @@ from device_app.errors import EarmarkError
 from device_app.listening.sound_event import Phase, SoundEvent
 
 MOST_KEPT_WINDOWS = 16
-"""Embeddings that an event carries: four seconds of it."""
+"""Embeddings that an event carries: two seconds of it, or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +24,13 @@ class DetectionConfig:
     """When evidence becomes an event."""
 
     hop_s: float = 0.25
-    """Seconds between the starts of two windows."""
+    """Seconds between the starts of two windows; half of it while something is fresh."""
+    fresh_s: float = 0.75
+    """For so long after something began to stand out it is looked at twice as often, and counts in full."""
+    stale_weight: float = 0.75
+    """How much a later window counts: it repeats what earlier ones said. `make bench-stream` shows what it is worth."""
     fire_at: float = 2.0
-    """Evidence at which an event starts: log-odds, summed over windows. A single window that is so sure is enough."""
+    """Evidence at which an event starts: log-odds, summed over windows. One fresh window that is so sure is enough."""
     least_loss: float = 0.5
     """Evidence that a window takes away at least, if it does not speak for a sound."""
     release_s: float = 1.0
@@ -37,7 +41,7 @@ class DetectionConfig:
     """The same sound starts no new event for so long after one ended, unless its own settings say otherwise."""
 
     def __post_init__(self) -> None:
-        for name in ("hop_s", "fire_at", "least_loss", "release_s", "update_s"):
+        for name in ("hop_s", "fresh_s", "stale_weight", "fire_at", "least_loss", "release_s", "update_s"):
             if getattr(self, name) <= 0:
                 raise EarmarkError(f"detection.{name}={getattr(self, name)} must be above 0")
 
@@ -102,6 +106,7 @@ class Detector:
         level_dbfs: float,
         embedding: FloatArray | None = None,
         onset_s: float = -np.inf,
+        weight: float = 1.0,
     ) -> list[SoundEvent]:
         """Take one window.
 
@@ -111,6 +116,7 @@ class Detector:
             level_dbfs: RMS level of the window.
             embedding: (size,) float32, kept for the events that it speaks for.
             onset_s: When what stands out began to.
+            weight: How much the window counts, for a sound or against it.
 
         Returns:
             Events that started, went on or ended with this window.
@@ -122,12 +128,12 @@ class Detector:
         out: list[SoundEvent] = []
         for i, track in enumerate(self._tracks):
             if sure[i] <= 0.0:
-                out += self._lose(track, max(-sure[i], self._config.least_loss), end_s)
+                out += self._lose(track, max(-sure[i] * weight, self._config.least_loss), end_s)
                 continue
             if track.event is None and track.evidence == 0.0:
                 track.first_s, track.level_dbfs = min(max(onset_s, start_s), end_s), -np.inf
                 track.embeddings.clear()
-            track.evidence = min(track.evidence + sure[i], self._config.fire_at)
+            track.evidence = min(track.evidence + sure[i] * weight, self._config.fire_at)
             track.last_s = end_s
             track.level_dbfs = max(track.level_dbfs, level_dbfs)
             if embedding is not None and len(track.embeddings) < MOST_KEPT_WINDOWS:

@@ -85,7 +85,10 @@ class NoiseGate:
             return False
         if self._n_learned < self._n_learn:
             self._n_learned += 1
-            self._floor += (level - self._floor) / self._n_learned
+            off = level - self._floor
+            self._floor += off / self._n_learned
+            if self._n_learned > 1:  # the first level is as far from nothing as it is high
+                self._spread += (np.abs(off) - self._spread) / self._n_learned
             return True
         above = level - self._floor
         bands_out = above > np.clip(_SPREADS * self._spread, *_MARGIN_DB)

@@ -18,6 +18,8 @@ from device_app.model.embedder import Embedder
 _GLANCE = 4
 """Of the windows in which nothing stands out, one in so many is looked at all the same: for what rises so slowly that
 it passes for the room."""
+_BRIEF_S = 0.4
+"""What has lasted for less than this is a small part of a window, and is repeated until it fills one."""
 
 
 @dataclass(slots=True)
@@ -37,7 +39,7 @@ class HeardWindow:
     """One window as the recogniser took it: what a live view shows, and what thresholds are tuned on."""
 
     start_s: float
-    """On the source's clock."""
+    """On the source's clock; below 0 for the first ones, which zeros lead."""
     level_dbfs: float
     """RMS."""
     evidence: FloatArray
@@ -48,6 +50,8 @@ class HeardWindow:
     """(size,) float32, likewise."""
     due: bool
     """Whether it was looked at for itself, not only because the detector was in the middle of something."""
+    weight: float
+    """How much it counts as evidence."""
 
 
 class Recogniser:
@@ -72,15 +76,20 @@ class Recogniser:
     ) -> None:
         config = config or DetectionConfig()
         self._rate, self._clip = embedder.metadata.sample_rate, embedder.metadata.clip_samples
-        self._hop = round(config.hop_s * self._rate)
+        self._step = round(config.hop_s * self._rate) // 2
+        self._fresh_s, self._stale_weight = config.fresh_s, config.stale_weight
         self._silence_dbfs = embedder.metadata.silence_dbfs
         self._embedder = embedder
         self._head = head
-        self._windows = WindowStream(sample_rate=self._rate, clip_samples=self._clip, hop_samples=self._hop)
+        lead = max(0, self._clip - 2 * self._step)  # the first window ends a hop after the first sample
+        self._windows = WindowStream(
+            sample_rate=self._rate, clip_samples=self._clip, hop_samples=self._step, lead_samples=lead
+        )
         self._gate = NoiseGate(self._rate)
         self._detector = Detector(head.sounds, self._clip / self._rate, config, settings)
         self._on_window = on_window
-        self._n_quiet = 0  # windows since something stood out
+        self._n_quiet = 0  # steps since something stood out
+        self._between = True  # whether the last window lay between two of the hop
         self._next_s = -np.inf  # where the next window starts, if no audio is lost
         self._end_s = 0.0
         self.counts = Counts()
@@ -99,26 +108,39 @@ class Recogniser:
         return out
 
     def _take(self, waveform: FloatArray, start_s: float) -> list[SoundEvent]:
-        """One window."""
-        level = level_dbfs(waveform)
+        """One window. Those between two of the hop are passed over, save for a while after something began."""
         follows = abs(start_s - self._next_s) < 0.5 / self._rate
-        new = waveform[-self._hop :] if follows else waveform
-        self._next_s = start_s + self._hop / self._rate
-        self._n_quiet = 0 if self._gate.push(new) else self._n_quiet + 1
-        onset_s = start_s + self._clip / self._rate - self._gate.since_onset_s
-        within = self._n_quiet * self._hop < self._clip  # what stood out is still in this window
-        due = level > self._silence_dbfs and (within or self._n_quiet % _GLANCE == 0)
+        self._next_s = start_s + self._step / self._rate
+        self._between = follows and not self._between
+        stands_out = self._gate.push(waveform[-self._step :] if follows else waveform)
+        self._n_quiet = 0 if stands_out else self._n_quiet + 1
+        since_s = self._gate.since_onset_s
+        fresh = since_s < self._fresh_s
+        if self._between and not fresh:
+            return []
+        level = level_dbfs(waveform)
+        within = self._n_quiet * self._step < self._clip  # what stood out is still in this window
+        due = level > self._silence_dbfs and (fresh or within or self._n_quiet // 2 % _GLANCE == 0)
+        weight = 1.0 if fresh else self._stale_weight
         scores = embedding = None
         if due or (level > self._silence_dbfs and self._detector.attentive):
-            embedding = self._embedder.embed(waveform[None])[0]
+            seen = filled(waveform, round(since_s * self._rate)) if since_s < _BRIEF_S else waveform
+            embedding = self._embedder.embed(seen[None])[0]
             scores = self._head.score(embedding[None])[0]
             self.counts.n_embedded += 1
         self.counts.n_windows += 1
-        events = self._detector.push(scores, start_s, level, embedding, onset_s)
+        onset_s = max(0.0, start_s + self._clip / self._rate - since_s)
+        events = self._detector.push(scores, start_s, level, embedding, onset_s, weight)
         if self._on_window is not None:
-            self._on_window(HeardWindow(start_s, level, self._detector.evidence, scores, embedding, due))
+            self._on_window(HeardWindow(start_s, level, self._detector.evidence, scores, embedding, due, weight))
         return events
 
     def finish(self) -> list[SoundEvent]:
         """The source ended: end the events that still last."""
         return self._detector.finish(self._end_s)
+
+
+def filled(waveform: FloatArray, n_samples: int) -> FloatArray:
+    """The last samples of a (n,) waveform, repeated until they fill its length; they end where it ends."""
+    n_times = -(-len(waveform) // n_samples)
+    return np.tile(waveform[-n_samples:], n_times)[-len(waveform) :]

@@ -57,8 +57,13 @@ class Session:
         self._signals = Signals()
         self._view: TerminalView | PlainView | None = None
         self._epoch_s = 0.0
-        self._capture: Capture
-        self._setup = self._read_settings(None)
+        self._capture: Capture | None = None
+        try:
+            self._setup = self._read_settings(None)
+        except BaseException:  # Ctrl-C too: nobody else would end its process
+            if self._capture is not None:
+                self._capture.close()
+            raise
 
     def run(self) -> int:
         """Listen. Returns the exit status.
@@ -82,9 +87,10 @@ class Session:
     def _listen(self) -> None:
         setup = self._setup
         print(f"listening for {', '.join(setup.profile.taught)} on {setup.source}; Ctrl-C ends it", file=sys.stderr)
-        self._capture = open_capture(setup.source, wait=setup.config.listen.wait).__enter__()
+        assert self._capture is not None
+        self._capture.__enter__()
         with contextlib.ExitStack() as at_the_end:  # each of these, whatever the others do
-            at_the_end.callback(lambda: self._capture.close())  # a reload may have put another in its place
+            at_the_end.callback(self._close_capture)
             if setup.config.listen.live:
                 at_the_end.callback(self._open_view(setup).close)
             at_the_end.callback(self._save_room)
@@ -95,6 +101,10 @@ class Session:
                     if self._signals.reload:
                         self._reload()
                 self._service.stopping()
+
+    def _close_capture(self) -> None:
+        assert self._capture is not None
+        self._capture.close()  # a reload may have put another in its place
 
     def _take(self, items: list[Block | Notice]) -> bool:
         """Take what the source delivered; False at its end."""
@@ -107,6 +117,8 @@ class Session:
                     self._view.notice(item.sentence)
                 if self._setup.source.live:
                     outputs.source(item)
+                    if item.state == "lost" and item.reason != "silent":  # nobody knows when it will be back
+                        self._end_events()
                 if item.state == "ended":
                     return False
                 continue
@@ -137,7 +149,8 @@ class Session:
         """Heed what the person wants; False to leave."""
         if self._view is None:
             return True
-        children = (self._capture.process_id,) if self._capture.process_id else ()
+        process_id = self._capture.process_id if self._capture else None
+        children = (process_id,) if process_id else ()
         wish = self._view.tick(self._setup.recogniser.counts, children)
         self._signals.reload = self._signals.reload or wish == "reload"
         return wish != "leave"
@@ -170,7 +183,7 @@ class Session:
             before.outputs.retire()
             self._setup = setup
             if setup.source != before.source:
-                self._capture.close()
+                self._close_capture()
                 self._capture = open_capture(setup.source, wait=True).__enter__()
             if self._view is None:
                 print(f"settings read again: {self._status()}", file=sys.stderr)
@@ -182,11 +195,14 @@ class Session:
         listen = config.listen
         profile = Profile(listen.profile or default_profile_path())
         profile.require_taught()
+        source = source_of(listen)
+        if before is None:  # its process starts while the model is loaded here
+            self._capture = open_capture(source, wait=listen.wait)
+            self._capture.start()
         known = before is not None and before.config.listen.model == listen.model
         embedder = before.embedder if before is not None and known else load_embedder(listen.model)
         head = profile.head(embedder)
         _warn_of_untaught(config, profile.taught)
-        source = source_of(listen)
         recogniser = Recogniser(embedder, head, settings=profile.settings, on_window=self._on_window)
         keep_history = listen.history is not None or not isinstance(source, FileSource)
         outputs = Outputs(config, embedder.metadata.model_id, self._emit, keep_history=keep_history)

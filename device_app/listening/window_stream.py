@@ -16,7 +16,7 @@ class Windows:
     waveforms: FloatArray
     """(n, clip_samples) float32 at the model's rate."""
     start_s: NDArray[np.float64]
-    """(n,) where each window starts, seconds on the source's clock."""
+    """(n,) where each window starts, seconds on the source's clock; below 0 if zeros lead it."""
 
     def __len__(self) -> int:
         return len(self.waveforms)
@@ -27,10 +27,17 @@ class WindowStream:
 
     The windows do not depend on how the stream is cut into blocks. After a gap the windows start anew behind it, so
     that no window joins audio from both sides.
+
+    Args:
+        sample_rate: Hz, of the windows.
+        clip_samples: Of a window.
+        hop_samples: Between the starts of two.
+        lead_samples: Zeros before what comes first and after a gap, so that the first window need not be waited for.
     """
 
-    def __init__(self, *, sample_rate: int, clip_samples: int, hop_samples: int) -> None:
+    def __init__(self, *, sample_rate: int, clip_samples: int, hop_samples: int, lead_samples: int = 0) -> None:
         self._rate = sample_rate
+        self._lead = lead_samples
         self._clip = clip_samples
         self._hop = hop_samples
         self._native_rate = 0
@@ -67,9 +74,9 @@ class WindowStream:
 
     def _start_gap(self, start_sample: int, native_rate: int) -> None:
         self._native_rate = native_rate
-        self._origin_s = start_sample / native_rate
+        self._origin_s = start_sample / native_rate - self._lead / self._rate
         self._position = 0  # model-rate samples between the origin and the buffer's first one
-        self._buffer = np.zeros(0, np.float32)
+        self._buffer = np.zeros(self._lead, np.float32)
         self._resampler = (
             None
             if native_rate == self._rate

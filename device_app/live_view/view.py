@@ -27,6 +27,8 @@ Wish: TypeAlias = Literal["go on", "leave", "reload"]
 """What the person wants of the listening."""
 _PERIOD_S = 0.2
 _N_NEIGHBOURS = 3
+_COLUMN_S = 0.1
+"""Audio in a column of the spectrogram, at least."""
 
 
 class PlainView:
@@ -70,6 +72,7 @@ class TerminalView:
         self._picture = Picture((), DetectionConfig().fire_at, "")
         self._health = Health()
         self._next_s = 0.0
+        self._column = np.zeros(0, np.float32)
         self._embedding: Any = None
         self._nearest: Nearest | None = None
         self._marker: WrongMarker | None = None
@@ -108,9 +111,13 @@ class TerminalView:
 
     def block(self, block: Block) -> None:
         """Show audio."""
-        if block.waveform.size:
-            self._picture.peak = float(np.max(np.abs(block.waveform)))
-            self._picture.spectrogram.push(block.waveform, block.sample_rate)
+        if not block.waveform.size:
+            return
+        self._picture.peak = float(np.max(np.abs(block.waveform)))
+        self._column = np.concatenate([self._column, block.waveform])
+        if len(self._column) >= round(_COLUMN_S * block.sample_rate):
+            self._picture.spectrogram.push(self._column, block.sample_rate)
+            self._column = np.zeros(0, np.float32)
 
     def tick(self, counts: Counts, process_ids: tuple[int, ...]) -> Wish:
         """Draw, if it is time, and heed the keys.

@@ -35,6 +35,8 @@ class Replay:
     """(n_windows,)"""
     scores: FloatArray
     """(n_windows, n_sounds) log-odds; -inf in windows that no setting would have looked at."""
+    weight: FloatArray
+    """(n_windows,) how much each counts."""
     due: NDArray[np.bool_]
     """(n_windows,) whether any setting would have looked at it; at others only a detector that is attentive does."""
 
@@ -61,6 +63,7 @@ def replay(
     starts: list[float] = []
     due: list[bool] = []
     levels: list[float] = []
+    weights: list[float] = []
     scores: list[FloatArray] = []
     quiet = np.full(len(head.sounds), -np.inf, np.float32)
     clip_s = embedder.metadata.clip_samples / embedder.metadata.sample_rate
@@ -68,6 +71,7 @@ def replay(
     def on_window(window: HeardWindow) -> None:
         starts.append(window.start_s)
         levels.append(window.level_dbfs)
+        weights.append(window.weight)
         due.append(window.due)
         scores.append(quiet if window.scores is None else window.scores)
         if len(starts) % 100 == 0:
@@ -84,6 +88,7 @@ def replay(
         np.array(starts),
         np.array(levels, np.float32),
         np.array(scores, np.float32).reshape(-1, len(head.sounds)),
+        np.array(weights, np.float32),
         np.array(due, dtype=bool),
     )
 
@@ -105,13 +110,14 @@ def events_at(
     detector = Detector(replayed.sounds, replayed.clip_s, config, settings)
     added = [settings.get(name, SoundSettings()).sensitivity or 0.0 for name in replayed.sounds]
     speaks = np.any(replayed.scores + np.array(added, np.float32) > 0.0, axis=1)
-    tail = int(_SETTLED_S / config.hop_s)
+    tail = int(_SETTLED_S / (config.hop_s / 2.0))
     # The windows that matter: from each that speaks for a sound until nothing of it is left.
     since = np.arange(len(speaks)) - np.maximum.accumulate(np.where(speaks, np.arange(len(speaks)), -tail - 1))
     events: list[SoundEvent] = []
     for i in np.flatnonzero(since <= tail).tolist():
         looked_at = np.isfinite(replayed.scores[i, 0]) and (replayed.due[i] or detector.attentive)
         scores = replayed.scores[i] if looked_at else None
-        pushed = detector.push(scores, float(replayed.start_s[i]), float(replayed.level_dbfs[i]))
+        start_s, level, weight = float(replayed.start_s[i]), float(replayed.level_dbfs[i]), float(replayed.weight[i])
+        pushed = detector.push(scores, start_s, level, weight=weight)
         events += [event for event in pushed if event.sound == sound and event.phase == "start"]
     return events

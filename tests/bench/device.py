@@ -97,6 +97,9 @@ class Reference:
         self._process = subprocess.Popen([*command, "-d", "virtual_mic.monitor"], stdout=subprocess.PIPE)
         self._pieces: list[tuple[float, np.ndarray]] = []
         threading.Thread(target=self._read, daemon=True).start()
+        until = time.monotonic() + 10.0
+        while not self._pieces and time.monotonic() < until:  # what plays before it records is not found
+            time.sleep(0.01)
 
     def _read(self) -> None:
         assert self._process.stdout
@@ -237,7 +240,7 @@ def first_decision(mic: VirtualMic, profile: Path, folder: Path) -> dict[str, fl
     dogs = [read_audio(path, SAMPLE_RATE) for path in bundled_clips("enrol")["dog_bark"]]
     barks = [dog[slice(*find_sound(dog, SAMPLE_RATE))] for dog in dogs]
     sf.write(folder / "barks.wav", np.concatenate(barks * 20), SAMPLE_RATE)
-    mic.start_playing(folder / "barks.wav")
+    mic.start_playing(folder / "barks.wav", latency_ms=50)
     time.sleep(1.0)
     took_s, used_s = [], []
     for _ in range(3):

@@ -65,7 +65,11 @@ def with_other_threshold(windows: list[HeardWindow], embedder: Embedder, stream:
     """What the same windows come to where an event starts at other evidence."""
     clip_s = embedder.metadata.clip_samples / embedder.metadata.sample_rate
     detector = Detector(sorted(TAUGHT), clip_s, DetectionConfig(fire_at=fire_at))
-    events = [event for window in windows for event in detector.push(window.scores, window.start_s, window.level_dbfs)]
+    events = [
+        event
+        for window in windows
+        for event in detector.push(window.scores, window.start_s, window.level_dbfs, weight=window.weight)
+    ]
     starts = [event for event in events if event.phase == "start"]
     return judge(starts, stream.occurrences, len(stream.waveform) / SAMPLE_RATE)
 

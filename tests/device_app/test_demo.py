@@ -18,11 +18,11 @@ def outcome() -> dict[str, object]:
 
 
 def test_the_demo_hears_what_the_readme_says_it_hears(outcome: dict[str, object]) -> None:
-    """The shipped model's own figures, with two sounds of room for another processor's rounding."""
+    """The shipped model's own figures, with a sound or two of room for another processor's rounding."""
     assert isinstance(outcome["heard_share"], float)
     assert isinstance(outcome["false_per_hour"], float)
     assert outcome["heard_share"] >= 0.5
-    assert outcome["false_per_hour"] < 6.0
+    assert outcome["false_per_hour"] < 12.0  # two events
     assert outcome["stream_s"] == pytest.approx(708.0, abs=30.0)
 
 

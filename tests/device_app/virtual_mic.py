@@ -79,9 +79,16 @@ class VirtualMic:
         else:
             self._run("paplay", f"--device={_NAME}", str(path))
 
-    def start_playing(self, path: Path) -> None:
-        """Play a file into the microphone while the test goes on."""
-        command = ["paplay", f"--device={_NAME}", str(path)]
+    def start_playing(self, path: Path, latency_ms: int | None = None) -> None:
+        """Play a file into the microphone while the test goes on.
+
+        Args:
+            path: What to play.
+            latency_ms: Of the player; by default it hands over two seconds at once, and a recorder that comes while
+                PulseAudio sleeps over them waits for the next ones.
+        """
+        latency = [] if latency_ms is None else [f"--latency-msec={latency_ms}"]
+        command = ["paplay", *latency, f"--device={_NAME}", str(path)]
         self._players.append(subprocess.Popen(command, env=self._environment(), stderr=subprocess.DEVNULL))
 
     def stop_playing(self) -> None:

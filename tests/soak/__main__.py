@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_app.audio_file import read_native
+from device_app.audio_file import read_audio, read_native
 from device_app.capture import Block, FileSource, Patience
 from device_app.demo.stream import bundled_clips
 from device_app.enrolment.head import Head
@@ -29,7 +29,7 @@ from tests.soak.disturbances import EventAccount, JumpingClock, SignalledCapture
 from tests.soak.disturbed_outputs import DisturbedOutputs
 from tests.soak.driver import Report, soak
 from tests.soak.outputs import small_disk
-from tests.soak.recordings import RATE, hour, write_day
+from tests.soak.recordings import FIRST_HOUR, RATE, hour, write_day
 
 
 def taught(folder: Path, embedder: Embedder) -> Head:
@@ -41,10 +41,10 @@ def taught(folder: Path, embedder: Embedder) -> Head:
     return profile.head(embedder)
 
 
-def undisturbed(embedder: Embedder, head: Head, waveform: np.ndarray) -> list[tuple[str, float]]:
+def undisturbed(embedder: Embedder, head: Head, path: Path) -> list[tuple[str, float]]:
     """Sound and moment of the events of one hour in a row, the second time round: as the hours of a day follow it."""
     recogniser = Recogniser(embedder, head)
-    stored = np.rint(waveform * 32767.0).astype(np.int16).astype(np.float32) / 32768.0
+    stored = read_audio(path, RATE)  # to the last bit: a decision may hang on it
     events = []
     for start in range(0, 2 * len(stored), RATE // 10):
         piece = stored[start % len(stored) : start % len(stored) + RATE // 10]
@@ -57,9 +57,8 @@ def run(folder: Path, n_hours: int, hour_s: float, monkeypatch: pytest.MonkeyPat
     """Soak for so many hours of so many seconds."""
     embedder = load_embedder()
     head = taught(folder / "profile", embedder)
-    waveform = hour(hour_s, np.random.default_rng(0))
-    expected = undisturbed(embedder, head, waveform)
-    starts_s = write_day(folder / "day", waveform, n_hours)
+    starts_s = write_day(folder / "day", hour(hour_s, np.random.default_rng(0)), n_hours)
+    expected = undisturbed(embedder, head, folder / "day" / FIRST_HOUR)
     with small_disk(folder) as disk:
         parts = [
             EventAccount(expected, starts_s),

@@ -10,6 +10,7 @@ from device_app.audio_file import read_audio
 from device_app.demo.stream import bundled_clips
 
 RATE = 16000
+FIRST_HOUR = "000-hour.wav"
 
 
 def hour(seconds: float, rng: np.random.Generator) -> FloatArray:
@@ -37,7 +38,7 @@ def write_day(folder: Path, waveform: FloatArray, n_hours: int) -> list[float]:
         Where on the source's clock each hour starts, seconds.
     """
     folder.mkdir()
-    first = folder / "000-hour.wav"
+    first = folder / FIRST_HOUR
     sf.write(first, waveform, RATE, subtype="PCM_16")
     length_s = len(waveform) / RATE
     starts_s, at_s = [], 0.0

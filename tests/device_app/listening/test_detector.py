@@ -36,6 +36,15 @@ def test_doubtful_windows_need_more_of_them() -> None:
     assert fired == [3 * 0.25 + 1.0]  # the fourth window brings 4 * 0.5 = 2.0
 
 
+def test_a_window_counts_by_its_weight_for_a_sound_and_against_it() -> None:
+    detector = Detector(("bell",), 1.0, CONFIG)
+    evidence = []
+    for score, weight in ((1.5, 1.0), (0.8, 0.5), (-2.0, 0.5), (-4.0, 1.0)):
+        assert detector.push(np.array([score], np.float32), 0.0, -30.0, weight=weight) == []
+        evidence.append(float(detector.evidence[0]))
+    assert evidence == pytest.approx([1.5, 1.9, 0.9, 0.0])
+
+
 def test_several_sounds_may_last_at_once_each_with_its_own_event() -> None:
     events = run([[3.0, -3.0]] * 4 + [[3.0, 2.5]] * 8 + [[-3.0, 2.5]] * 8)
     assert [(event.sound, event.phase, event.last_s) for event in events if event.phase != "update"] == [

@@ -1,9 +1,14 @@
 """`earmark listen` as a whole: ends, reloads, outputs, and what systemd is told."""
 
+import http.server
+import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,6 +124,48 @@ def test_sighup_reads_the_settings_and_the_profile_again(profile: Path, day: Pat
     assert listening.end(signal.SIGTERM) == 0
     assert listening.lines[-1]["type"] == "end"
     assert Path(listening.lines[-1]["clip"]).parent == tmp_path / "clips"
+
+
+class OnceOnly(http.server.BaseHTTPRequestHandler):
+    """Streams a dog that barks, at its own pace, breaks off in the middle of it and does not come back."""
+
+    n_requests = 0
+
+    def do_GET(self) -> None:
+        type(self).n_requests += 1
+        if self.n_requests > 1:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.end_headers()
+        quiet = (np.random.default_rng(0).standard_normal(80000) * 3.0).astype(np.int16)
+        samples = np.concatenate([quiet, sf.read(DOGS[0], dtype="int16")[0][: 16000 * 2]])
+        self.wfile.write(struct.pack(">4s5I", b".snd", 24, 0xFFFFFFFF, 3, 16000, 1))
+        for start in range(0, len(samples), 1600):
+            self.wfile.write(samples[start : start + 1600].astype(">i2").tobytes())
+            time.sleep(0.1)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here: apt-get install ffmpeg")
+def test_an_event_ends_when_its_source_is_lost_though_it_does_not_come_back(profile: Path, tmp_path: Path) -> None:
+    OnceOnly.n_requests = 0
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), OnceOnly) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        listening = Listening(
+            tmp_path, "--source", f"http://127.0.0.1:{server.server_port}/live.au", "--profile", profile
+        )
+        wait_until(lambda: "end" in listening.types(), "end", 60)
+        assert listening.process.poll() is None
+        assert listening.end(signal.SIGTERM) == 0, listening.errors
+        server.shutdown()
+    kinds = [(line["type"], line.get("state")) for line in listening.lines if line["type"] != "update"]
+    assert kinds[:4] == [("source", "running"), ("start", None), ("source", "lost"), ("end", None)]
+    assert ("source", "retrying") in kinds
+    ended = next(line for line in listening.lines if line["type"] == "end")
+    assert 0.5 < ended["start_s"] < ended["end_s"] <= 7.0  # ffmpeg takes its time to look at a stream
 
 
 def test_systemd_is_told_what_happens(profile: Path, day: Path, tmp_path: Path) -> None:

@@ -81,3 +81,13 @@ def test_blocks_of_any_length_are_taken_even_none() -> None:
     assert cut.since_onset_s == pytest.approx(whole.since_onset_s)
     sound = np.full(HOP, 0.1, np.float32) * np.sin(np.arange(HOP)).astype(np.float32)
     assert (whole.push(sound), cut.push(sound)) == (True, True)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
+def test_after_two_seconds_it_knows_how_much_the_room_wavers(exponent: float) -> None:
+    for seed in range(5):
+        heard = room(3.0, exponent, seed)
+        heard[2 * RATE :] += 0.1 * np.sin(np.arange(RATE)).astype(np.float32)
+        gate = NoiseGate(RATE)
+        gate.push(heard[: int(2.3 * RATE)])
+        assert gate.since_onset_s == pytest.approx(0.3, abs=0.04)

@@ -51,6 +51,15 @@ def test_after_a_gap_no_window_joins_audio_from_both_sides_and_the_clock_goes_on
     assert after.start_s[0] == pytest.approx(5.0)
 
 
+def test_zeros_lead_the_first_window_and_the_first_after_a_gap() -> None:
+    windows = WindowStream(sample_rate=1000, clip_samples=1000, hop_samples=250, lead_samples=750)
+    for start_sample, origin_s in ((0, -0.75), (5000, 4.25)):
+        first = windows.push(CLIP[:500], 1000, start_sample)
+        np.testing.assert_allclose(first.start_s, [origin_s, origin_s + 0.25])
+        np.testing.assert_array_equal(first.waveforms[0], np.concatenate([np.zeros(750), CLIP[:250]]))
+        np.testing.assert_array_equal(first.waveforms[1][-500:], CLIP[:500])
+
+
 def test_the_level_of_a_sine_is_three_decibels_below_its_peak_and_silence_is_defined() -> None:
     sine = 0.1 * np.sin(2 * np.pi * 50 * np.arange(1000) / 1000).astype(np.float32)
     assert level_dbfs(sine) == pytest.approx(-23.01, abs=0.01)

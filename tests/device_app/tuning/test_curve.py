@@ -13,12 +13,14 @@ from device_app.tuning.labels import Label
 from device_app.tuning.replay import Replay, events_at
 
 CONFIG = DetectionConfig()
+WEIGHTS = np.array([1.0, 1.0, 0.5], np.float32)
 
 
 def replayed(scores: np.ndarray, due: np.ndarray | None = None) -> Replay:
     n = len(scores)
     due = np.ones(n, bool) if due is None else due
-    return Replay(("bell", "dog"), 1.0, n * 0.25 + 0.75, np.arange(n) * 0.25, np.full(n, -30, np.float32), scores, due)
+    levels, weights = np.full(n, -30, np.float32), WEIGHTS[np.arange(n) % len(WEIGHTS)]
+    return Replay(("bell", "dog"), 1.0, n * 0.25 + 0.75, np.arange(n) * 0.25, levels, scores, weights, due)
 
 
 def random_scores(seed: int, n: int = 4000) -> np.ndarray:
@@ -47,7 +49,7 @@ def test_leaving_out_the_windows_that_do_not_matter_changes_no_event(seed: int, 
     expected: list[SoundEvent] = []
     for i, row in enumerate(scores):
         looked_at = np.isfinite(row[0]) and (due[i] or detector.attentive)
-        expected += detector.push(row if looked_at else None, i * 0.25, -30.0)
+        expected += detector.push(row if looked_at else None, i * 0.25, -30.0, weight=WEIGHTS[i % len(WEIGHTS)])
     expected = [event for event in expected if event.sound == sound and event.phase == "start"]
     assert len(expected) > 3
     assert played(events_at(replayed(scores, due), sound, sensitivity, others, CONFIG)) == played(expected)
