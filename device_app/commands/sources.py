@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from device_app.commands.options import add_microphone, positive_int
 from device_app.config import SAMPLE_FORMATS, ListenConfig
+from device_app.errors import EarmarkError
 
 if TYPE_CHECKING:
     from device_app.capture import Source
@@ -34,7 +35,7 @@ def source_of(config: ListenConfig) -> "Source":
     """What the settings name.
 
     Raises:
-        EarmarkError: If a channel is named that there cannot be.
+        EarmarkError: If a channel is named that there cannot be, or a kind of address that is not read.
     """
     from device_app.capture import FileSource, MicrophoneSource, NetworkSource, StdinSource
     from device_app.capture.sources import NETWORK_SCHEMES
@@ -45,4 +46,7 @@ def source_of(config: ListenConfig) -> "Source":
         return StdinSource(config.rate, config.channels, config.format, config.channel)
     if config.source.startswith(NETWORK_SCHEMES):
         return NetworkSource(config.source, config.channel)
+    if "://" in config.source:
+        scheme = config.source.partition("://")[0]
+        raise EarmarkError(f"{scheme}:// is no address of a stream: {', '.join(NETWORK_SCHEMES)} are")
     return FileSource(Path(config.source).expanduser(), realtime=config.realtime, channel=config.channel)

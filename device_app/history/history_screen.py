@@ -29,7 +29,9 @@ def print_history(path: Path | None, *, since: str | None, sound: str | None, la
         for line in lines:
             print(encode(line))
         return 0
-    table = rich.table.Table("time", "sound", box=rich.box.SIMPLE_HEAD)
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
+    table.add_column("time", no_wrap=True)
+    table.add_column("sound")
     for column in ("lasted", "score", "level", "id"):
         table.add_column(column, justify="right", no_wrap=True)
     if any(line.get("clip") for line in lines):

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import re
 import time
 from collections import deque
@@ -51,12 +52,23 @@ class ClipRecorder:
 
     Args:
         config: With a ``folder``.
+
+    Raises:
+        EarmarkError: If nothing can be written there.
     """
 
     def __init__(self, config: ClipsConfig) -> None:
         assert config.folder is not None
         self._config = config
         self._folder = config.folder
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise EarmarkError(
+                f"there can be no folder {self._folder} ({err.strerror or err}): choose another with clips.folder"
+            ) from err
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise EarmarkError(f"{self._folder} may not be written to: choose another with clips.folder")
         self._pieces: deque[_Piece] = deque()
         self._sample_rate = 0
         self._takes: dict[str, _Take] = {}

@@ -60,13 +60,16 @@ class Curve:
         """The point to use within a budget of false alarms a day; None if even the least sensitive exceeds it.
 
         With labels the one that misses fewest, and of several such the one with the fewest false alarms; of those the
-        middle one, which is farthest from either error. Without labels the most sensitive.
+        middle one, which is farthest from either error. Without labels the most sensitive, though none above 0 where
+        the recording is so short that the budget allows it no false alarm: that it has none says nothing then.
         """
         within: list[Point] = []
         for point in self.points:
             if self.false_per_day(point) > budget:
                 break
             within.append(point)
+        if not self.n_labelled and self.heard_s * budget < 86400.0:
+            within = [point for point in within if point.sensitivity <= 0.0]
         if not within or not self.n_labelled:
             return within[-1] if within else None
         fewest_errors = max((point.n_heard, -len(point.false)) for point in within)

@@ -17,8 +17,10 @@ import soundfile
 
 from device_app.capture import Block, Capture, FileSource, NetworkSource, StdinSource
 from device_app.capture.sources import without_secrets
+from device_app.commands.sources import source_of
+from device_app.config import ListenConfig
 from device_app.enrolment.profile import Profile
-from device_app.errors import AudioError, DeviceError
+from device_app.errors import AudioError, DeviceError, EarmarkError
 from device_app.model.embedder import load_embedder
 from tests.device_app.capture.harness import Reader
 from tests.device_app.taught_profile import DOGS, recordings
@@ -243,6 +245,11 @@ def test_without_ffmpeg_one_sentence_says_how_to_get_it(tmp_path: Path, monkeypa
         Capture(NetworkSource("rtsp://camera/1"), retry=True) as capture,
     ):
         Reader(capture).until(lambda _: False)
+
+
+def test_an_address_of_another_kind_is_refused_with_those_that_are_read() -> None:
+    with pytest.raises(EarmarkError, match=r"^ftp:// is no address of a stream: http://, https://, rtsp"):
+        source_of(ListenConfig(source="ftp://me:secret@camera/1"))
 
 
 def test_no_user_name_password_or_key_of_an_address_is_ever_shown() -> None:

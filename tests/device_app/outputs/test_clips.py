@@ -9,6 +9,7 @@ import soundfile as sf
 
 from device_app.capture import Block
 from device_app.config import ClipsConfig
+from device_app.errors import EarmarkError
 from device_app.listening.sound_event import Phase, SoundEvent
 from device_app.outputs import clips
 from device_app.outputs.clips import ClipRecorder
@@ -146,8 +147,9 @@ def test_those_that_are_too_old_go(folder: Path) -> None:
 def test_a_disk_that_takes_nothing_costs_the_recording_and_not_the_event(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder.parent.joinpath("clips").write_text("a file where the folder should be")
     keep = recorder(folder)
+    folder.rmdir()
+    folder.write_text("a file where the folder should be")
     play(keep, 0.0, 5.0)
     assert record_one(keep, 1.0, 4.0) is None
     assert "no recording of this bell" in caplog.text
@@ -156,3 +158,9 @@ def test_a_disk_that_takes_nothing_costs_the_recording_and_not_the_event(
 def test_a_name_holds_no_more_than_a_file_name_may() -> None:
     name = clips.clip_name(event("end", 0.0, 1.0, sound="Tür & Tor's"), NOW)
     assert name == f"20260102T030405Z_Tür-Tor-s_4.2_{1:032x}.flac"
+
+
+def test_a_folder_that_cannot_be_is_one_sentence_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EarmarkError, match=r"no folder .*file/clips \(Not a directory\): choose another"):
+        recorder(tmp_path / "file" / "clips")

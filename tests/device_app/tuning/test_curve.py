@@ -110,6 +110,16 @@ def test_without_labels_all_that_fires_is_false_and_the_most_sensitive_within_th
     assert curve.missed_share(chosen) is None
 
 
+@pytest.mark.parametrize("labels", [None, [Label("dog", 25.0, 27.0)]])
+def test_a_short_recording_without_the_sound_makes_it_no_more_sensitive(labels: list[Label] | None) -> None:
+    curve = trace(replayed(bouts(100, score=-3.0)), "bell", labels, {}, CONFIG)
+    too_short, long_enough = curve.choose(1.0), curve.choose(100.0)  # of 1000 s
+    assert too_short is not None
+    assert long_enough is not None
+    assert too_short.sensitivity == 0.0
+    assert long_enough.sensitivity > 0.0
+
+
 def test_a_sound_that_fires_at_any_sensitivity_has_no_choice() -> None:
     curve = trace(replayed(bouts(100, score=30.0)), "bell", None, {}, CONFIG)
     assert curve.choose(1.0) is None
