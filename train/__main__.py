@@ -143,7 +143,7 @@ def _bench(args: argparse.Namespace) -> int:
     keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
-    for row in compare(load_config(args.config), Cache(args.cache), args.audio, args.steps):
+    for row in compare(load_config(args.config), Cache(args.cache), args.audio, args.steps, args.precisions):
         print(json.dumps(row), flush=True)
     return 0
 
@@ -273,6 +273,9 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--cache", type=Path, required=True, metavar="DIR", help="of the same audio")
     bench.add_argument("--audio", type=Path, required=True, metavar="FOLDER", help="files that the other one decodes")
     bench.add_argument("--steps", type=int, default=5, help="steps of each")
+    bench.add_argument(
+        "--precisions", nargs="+", choices=("fp32", "bf16"), default=["fp32"], help="of our step; theirs is float32"
+    )
     bench.add_argument("--threads", type=int, default=0, help="of torch; 0: as many as the machine has cores")
     bench.set_defaults(run=_bench)
 

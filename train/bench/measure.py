@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 
 from train.augment.chain import Augmenter
 from train.bench.per_clip import PerClipPipeline
-from train.config import INVARIANT, SENSITIVE, Config, DistilConfig, Variant
+from train.config import INVARIANT, SENSITIVE, Config, DistilConfig, Precision, Variant
 from train.corpus.cache import Cache
 from train.corpus.layouts import training_files
 from train.corpus.sampling import Sampler
@@ -48,7 +48,7 @@ class Clock:
 
 
 class BatchedStep:
-    """Our step: cache, batched augmentations, one pass of what the tasks share."""
+    """Our step: cache, batched augmentations, one pass of what the tasks share, in the config's precision."""
 
     def __init__(self, cfg: Config, cache: Cache) -> None:
         self.cfg = cfg
@@ -56,7 +56,7 @@ class BatchedStep:
         self.sampler = Sampler(cache, cfg)
         self.augmenter = Augmenter(cfg.augment, cfg.frontend.sample_rate)
         self.system = PretrainingSystem(cfg).to(memory_format=torch.channels_last)
-        self.optimiser = make_optimiser(self.system, cfg.optim)
+        self.optimiser = make_optimiser(self.system, cfg.optim, cfg.run.precision)
         self.number = 0
 
     def __call__(self) -> None:
@@ -66,7 +66,7 @@ class BatchedStep:
             clips = self.sampler.batch(self.number, self.cfg.run.batch_size).clips
         with part("augment"), torch.no_grad():
             views, labels = self.augmenter.two_views(clips, self.number)
-        with part("forward"):
+        with part("forward"), torch.autocast("cpu", torch.bfloat16, enabled=self.cfg.run.precision == "bf16"):
             loss = self.system(views, labels)["loss"]
         with part("backward"):
             self.optimiser.zero_grad(set_to_none=True)
@@ -103,39 +103,56 @@ def two_tasks(cfg: Config) -> Config:
     )
 
 
-def compare(cfg: Config, cache: Cache, audio: Path, n_steps: int) -> Iterator[dict[str, Any]]:
-    """Rows of the comparison: the published step, ours, and ours for every variant.
+def compare(
+    cfg: Config, cache: Cache, audio: Path, n_steps: int, precisions: Sequence[Precision] = ("fp32",)
+) -> Iterator[dict[str, Any]]:
+    """Rows of the comparison: the published step, in float32, ours in each precision, and ours for every variant.
 
     Args:
         cfg: Whose model, batch and clip length to use.
         cache: Of ``audio``.
         audio: Files that the published step decodes.
         n_steps: Steps of each that count; one more of each warms up.
+        precisions: Of our step, ``fp32`` or ``bf16``.
     """
     cfg = two_tasks(cfg)
-    ours, published = BatchedStep(cfg, cache), PublishedStep(cfg, audio)
-    _take_turns([published, ours], n_steps)
-    size = cfg.run.batch_size
-    slow, fast = published.clock, ours.clock
-    for name, clock in (("published, clip by clip", slow), ("batched, from the cache", fast)):
+    published = PublishedStep(cfg, audio)
+    ours = {precision: BatchedStep(_changed(cfg, precision), cache) for precision in precisions}
+    _take_turns([published, *ours.values()], n_steps)
+    size, slow = cfg.run.batch_size, published.clock
+    named = [("published, clip by clip", "fp32", slow)]
+    named += [("batched, from the cache", precision, step.clock) for precision, step in ours.items()]
+    for name, precision, clock in named:
         yield {
             "step": name,
+            "precision": precision,
             "clips_per_s": round(size / clock.total(clock.wall), 1),
             "clips_per_cpu_s": round(size / clock.total(clock.cpu), 1),
             "shares": clock.shares(),
         }
-    yield {
-        "speedup": round(slow.total(slow.wall) / fast.total(fast.wall), 2),
-        "speedup_cpu": round(slow.total(slow.cpu) / fast.total(fast.cpu), 2),
-        "augmentation_share": fast.shares()["augment"],
-    }
-    steps = {
-        variant: BatchedStep(replace(cfg, model=replace(cfg.model, variant=variant)), cache) for variant in VARIANTS
-    }
+    for precision, step in ours.items():
+        fast = step.clock
+        yield {
+            "precision": precision,
+            "speedup": round(slow.total(slow.wall) / fast.total(fast.wall), 2),
+            "speedup_cpu": round(slow.total(slow.cpu) / fast.total(fast.cpu), 2),
+            "augmentation_share": fast.shares()["augment"],
+        }
+    pairs = [(variant, precision) for variant in VARIANTS for precision in precisions]
+    steps = {pair: BatchedStep(_changed(cfg, pair[1], pair[0]), cache) for pair in pairs}
     _take_turns(list(steps.values()), max(1, n_steps // 2))
-    for variant, step in steps.items():
-        row = {"variant": variant, "ms_per_clip": round(1e3 * step.clock.total(step.clock.wall) / size, 2)}
-        yield {**row, "cpu_ms_per_clip": round(1e3 * step.clock.total(step.clock.cpu) / size, 2)}
+    for (variant, precision), step in steps.items():
+        yield {
+            "variant": variant,
+            "precision": precision,
+            "ms_per_clip": round(1e3 * step.clock.total(step.clock.wall) / size, 2),
+            "cpu_ms_per_clip": round(1e3 * step.clock.total(step.clock.cpu) / size, 2),
+        }
+
+
+def _changed(cfg: Config, precision: Precision, variant: Variant | None = None) -> Config:
+    model = replace(cfg.model, variant=variant or cfg.model.variant)
+    return replace(cfg, model=model, run=replace(cfg.run, precision=precision))
 
 
 def _take_turns(steps: list[Any], n_steps: int) -> None:

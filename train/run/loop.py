@@ -133,7 +133,11 @@ class Trainer:
         if document["info"]["corpus_sha256"] != self.cache.sha256:
             raise CheckpointError(f"{path} was trained on another corpus than {self.cache.folder}: pass the same cache")
         load_weights(self.system, document["model"], path)
+        fused = [group["fused"] for group in self.optimiser.param_groups]
         self.optimiser.load_state_dict(document["training"]["optimiser"])
+        for group, setting in zip(self.optimiser.param_groups, fused, strict=True):
+            group["fused"] = setting  # how to compute is this run's choice
+        self.fabric.strategy.precision.load_state_dict(document["training"].get("precision", {}))
         self.progress = Progress(**document["training"]["progress"])
         _log.info("resumed at step %d", self.progress.step)
 
@@ -308,7 +312,11 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         """What only a resumed run needs."""
         progress = {field: getattr(self.progress, field) for field in Progress.__dataclass_fields__}
-        return {"optimiser": self.optimiser.state_dict(), "progress": progress}
+        return {
+            "optimiser": self.optimiser.state_dict(),
+            "progress": progress,
+            "precision": self.fabric.strategy.precision.state_dict(),  # of float16: how gradients are scaled
+        }
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

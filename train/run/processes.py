@@ -6,15 +6,24 @@ DistributedDataParallel averages the gradients; a sum over processes therefore p
 """
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision as LightningMixedPrecision
 from torch import Tensor, distributed, nn
 
 from train.errors import ConfigError
 
-PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+PRECISIONS: dict[str, Literal["bf16-mixed", "16-mixed"]] = {"bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+class MixedPrecision(LightningMixedPrecision):
+    """Autocast that leaves a module's inputs alone: a waveform in bfloat16 would reach the front-end with 8 bits."""
+
+    def convert_input(self, data: Any) -> Any:
+        """Give ``data`` back as it is."""
+        return data
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
@@ -26,12 +35,13 @@ def make_fabric(device: str, precision: str) -> Fabric:
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: no CUDA device is available here; use --device cpu, or auto")
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    plugins: Any = [MixedPrecision(PRECISIONS[precision], device)] if precision in PRECISIONS else []
     if world == 1:
-        return Fabric(accelerator=device, devices=1, precision=PRECISIONS[precision])
+        return Fabric(accelerator=device, devices=1, plugins=plugins)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-    fabric = Fabric(
-        accelerator=device, devices=local, num_nodes=world // local, strategy="ddp", precision=PRECISIONS[precision]
-    )
+    fabric = Fabric(accelerator=device, devices=local, num_nodes=world // local, strategy="ddp", plugins=plugins)
     fabric.launch()
     return fabric
 

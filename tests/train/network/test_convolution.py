@@ -66,3 +66,20 @@ def test_a_last_stage_in_bfloat16_is_the_rounded_convolution_with_rounded_gradie
     to_x, to_weight = torch.autograd.grad(expected.sum(), (x, weight))
     for ours, exact in ((y, expected), (x.grad, to_x), (weight.grad, to_weight)):
         torch.testing.assert_close(ours.double(), exact.double(), rtol=0, atol=0.01 * float(exact.detach().abs().max()))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 2), (4, 1)])
+def test_a_strided_convolution_of_a_narrow_map_has_a_finite_gradient_in_bfloat16(size: tuple[int, int]) -> None:
+    """Memory that was freed full of NaN shows what is not written: so it was in torch 2.14 on AVX-512."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(12, 16, *size, generator=generator).bfloat16().requires_grad_()
+    weight = torch.randn(32, 16, 3, 3, generator=generator).bfloat16().float().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = conv2d(x, weight, 2, 1)
+    filled = [torch.full((2**k,), torch.nan) for k in range(4, 18) for _ in range(8)]
+    del filled
+    y.float().sum().backward()
+    expected = F.conv2d(x.double(), weight.double(), None, 2, 1)
+    (exact,) = torch.autograd.grad(expected.sum(), weight)
+    assert weight.grad is not None
+    torch.testing.assert_close(weight.grad.double(), exact.double(), rtol=0, atol=0.01 * float(exact.abs().max()))

@@ -328,6 +328,27 @@ def test_adapting_holds_the_distilled_branch_to_what_it_said_before(cache: Cache
         assert line["loss"] == pytest.approx(line["contrastive"] + line["mlap"] + line["distil"], rel=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_waveforms_reach_the_front_end_in_full_precision(cache: Cache, tmp_path: Path, precision: str) -> None:
+    run = trainer(cache, tmp_path, tiny_config(run={"precision": precision, "max_steps": 1}))
+    heard: list[torch.Tensor] = []
+    run.system.frontend.register_forward_pre_hook(lambda _module, inputs: heard.append(inputs[0]))
+    run.run()
+    assert heard[0].dtype == torch.float32
+    assert (heard[0] != heard[0].bfloat16()).any()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_resumes_as_if_unbroken(cache: Cache, tmp_path: Path, precision: str) -> None:
+    config = tiny_config(run={"precision": precision, "max_steps": 4})
+    trainer(cache, tmp_path / "whole", config).run()
+    first = trainer(cache, tmp_path / "stopped", config)
+    first._told_to_stop = lambda: first.progress.step == 2  # type: ignore[method-assign]
+    assert first.run().step == 2
+    pretrain(config, cache.folder, tmp_path / "stopped", resume=True, device="cpu", show_progress=False)
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+
+
 def test_a_batch_that_does_not_divide_is_refused(cache: Cache, tmp_path: Path) -> None:
     config = tiny_config(model={"variant": "none", "tasks": ["sensitive"]}, run={"batch_size": 1})
     with pytest.raises(ConfigError, match=r"run.batch_size=1 cannot be divided"):
