@@ -20,6 +20,7 @@ from device_app.errors import DeviceError
 _AU_HEADER = struct.Struct(">4s5I")
 """Sun's audio format: magic, where the samples begin, their length, encoding, rate (Hz), channels; big-endian."""
 _AU_FLOAT = 6
+_LAST_WORDS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,10 @@ def read_stream(order: NetworkOrder, send: Callable[[bytes], None]) -> None:
         DeviceError: If ffmpeg is not installed or cannot fetch the stream, or the stream ends.
     """
     name = without_secrets(order.url)
-    with _ffmpeg(order.url) as (output, last_words):
+    with _ffmpeg(order.url) as (output, because):
         header = _read(output, _AU_HEADER.size)
         if len(header) < _AU_HEADER.size:
-            raise DeviceError(f"ffmpeg cannot fetch {name}{_because(last_words)}: check the address and the network")
+            raise DeviceError(f"ffmpeg cannot fetch {name}{because()}: check the address and the network")
         magic, offset, _, encoding, rate, n_channels = _AU_HEADER.unpack(header)
         assert (magic, encoding) == (b".snd", _AU_FLOAT)
         _read(output, offset - _AU_HEADER.size)  # ffmpeg's annotation
@@ -51,12 +52,12 @@ def read_stream(order: NetworkOrder, send: Callable[[bytes], None]) -> None:
                 f"choose one of 0 to {n_channels - 1}, or none for their mean"
             )
         send_samples(output, RawFormat(rate, n_channels, ">f4"), order.channel, order.block_s, name, send)
-        raise UnpluggedError(f"{name} broke off{_because(last_words)}")
+        raise UnpluggedError(f"{name} broke off{because()}")
 
 
 @contextlib.contextmanager
-def _ffmpeg(url: str) -> Iterator[tuple[int, deque[str]]]:
-    """Run ffmpeg; the descriptor that its output comes from, and the last line of what it says."""
+def _ffmpeg(url: str) -> Iterator[tuple[int, Callable[[], str]]]:
+    """Run ffmpeg; the descriptor that its output comes from, and what tells in brackets why that ended."""
     program = shutil.which("ffmpeg")
     if program is None:
         raise LibraryError("ffmpeg, which fetches streams from the network, is missing: `sudo apt install ffmpeg`")
@@ -79,8 +80,13 @@ def _ffmpeg(url: str) -> Iterator[tuple[int, deque[str]]]:
 
     reader = threading.Thread(target=listen_to, args=[iter(process.stderr)], daemon=True)
     reader.start()
+
+    def because() -> str:
+        reader.join(_LAST_WORDS_S)  # they may come a moment after the output's end
+        return f" ({last_words[-1].rstrip('.')})" if last_words else ""
+
     try:
-        yield process.stdout.fileno(), last_words
+        yield process.stdout.fileno(), because
     finally:
         process.kill()
         process.wait()
@@ -91,7 +97,3 @@ def _read(fd: int, n_bytes: int) -> bytes:
     while len(data) < n_bytes and (piece := os.read(fd, n_bytes - len(data))):
         data += piece
     return data
-
-
-def _because(last_words: deque[str]) -> str:
-    return f" ({last_words[-1].rstrip('.')})" if last_words else ""
