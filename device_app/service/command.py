@@ -6,6 +6,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import platformdirs
@@ -59,9 +60,12 @@ def install(scope: Scope) -> int:
     Raises:
         EarmarkError: If there is no systemd here, or it or the disk refuses.
     """
-    text = render(scope, writable_folders(scope))
+    folders = writable_folders(scope)
+    text = render(scope, folders)
     if shutil.which("systemctl") is None:
         raise EarmarkError("there is no systemd on this machine: `earmark service print` shows what it would be given")
+    if scope.user:
+        make_folders(scope.user, folders)
     write_aside(scope.path, text.encode())
     scope.path.chmod(0o644)
     _systemctl(scope, "daemon-reload")
@@ -72,6 +76,23 @@ def install(scope: Scope) -> int:
     if not scope.user:
         print("To have it run while you are not logged in: loginctl enable-linger", file=sys.stderr)
     return 0
+
+
+def make_folders(user: str, folders: Sequence[Path]) -> None:
+    """Make those that are missing, for the account: within the unit's bounds the service itself could not.
+
+    Raises:
+        EarmarkError: If one cannot be made.
+    """
+    account = pwd.getpwnam(user)
+    for folder in folders:
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        try:
+            for each in reversed(missing):
+                each.mkdir(mode=0o700)
+                os.chown(each, account.pw_uid, account.pw_gid)
+        except OSError as err:
+            raise EarmarkError(f"cannot make the folder {folder} ({err.strerror or err}): make it for {user}") from err
 
 
 def status(scope: Scope, *, as_json: bool) -> int:

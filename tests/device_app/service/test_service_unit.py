@@ -1,4 +1,5 @@
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from device_app.errors import EarmarkError
-from device_app.service.command import choose_scope, writable_folders
+from device_app.service.command import choose_scope, make_folders, writable_folders
 from device_app.service.notify import ServiceManager
 from device_app.service.unit import Scope, render
 
@@ -79,6 +80,18 @@ def test_the_unit_may_write_where_listening_writes_and_nowhere_else(home: Path) 
     unit = render(Scope("daemon"), [Path("/srv/my clips"), Path("/a%b")])
     assert 'ReadWritePaths=-"/srv/my clips" -/a%%b\n' in unit
     assert "ProtectSystem=strict" in unit
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives folders to another account: needs root")
+def test_installing_makes_the_folders_that_the_unit_could_not_make_for_itself(tmp_path: Path) -> None:
+    there, new = tmp_path / "there", tmp_path / "srv" / "clips"
+    there.mkdir()
+    make_folders("daemon", [there, new])
+    owner = pwd.getpwnam("daemon").pw_uid
+    assert [path.stat().st_uid for path in (there, new.parent, new)] == [0, owner, owner]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EarmarkError, match=r"folder .*file/clips \(Not a directory\): make it for daemon"):
+        make_folders("daemon", [tmp_path / "file" / "clips"])
 
 
 def test_the_system_service_looks_for_everything_in_the_home_of_its_account(home: Path) -> None:
