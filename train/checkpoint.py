@@ -75,9 +75,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         document = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as err:
-        cause = next(iter(str(err).splitlines()), type(err).__name__)
+        # Of what torch says, not its advice to load the file unsafely.
+        cause = (
+            "it holds something other than tensors"
+            if isinstance(err, pickle.UnpicklingError)
+            else str(err).split("\n")[0]
+        )
         raise CheckpointError(
-            f"{path} is damaged or no checkpoint ({cause}): take an earlier one, or train again"
+            f"{path} is damaged or no checkpoint ({cause or type(err).__name__}): take an earlier one, or train again"
         ) from err
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of this version ({FORMAT}): train again, or use its version")
