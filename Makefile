@@ -219,13 +219,16 @@ retrain: audio-named $(DEV)/.installed ## AUDIO=FOLDER: adapt the released weigh
 	$(if $(SETS),$(PY) -m train compare $(OUT)/before $(OUT)/after)
 	@echo "made $(OUT)/model.onnx: earmark listen --model $(OUT)/model.onnx" >&2
 
+# bfloat16 only where the processor computes in it: elsewhere it is many times slower.
+BENCH_PRECISIONS = fp32 $(if $(shell grep -m1 -ow avx512_bf16 /proc/cpuinfo 2>/dev/null),bf16)
+
 .PHONY: bench-train
 bench-train: BENCH_CACHE = $(if $(AUDIO),build/cache/own,$(CACHE))
 bench-train: BENCH_AUDIO = $(or $(AUDIO),$(UNPACKED))
 bench-train: $(DEV)/.installed $(if $(AUDIO),,$(UNPACKED)/.unpacked) ## a step's speed against a clip-by-clip pipeline as published
 	$(PY) -m train cache --audio "$(BENCH_AUDIO)" --out $(BENCH_CACHE)
-	$(PY) -m train bench --config configs/first-stage.toml --cache $(BENCH_CACHE) --audio "$(BENCH_AUDIO)" --threads 1
-	$(PY) -m train bench --config configs/first-stage.toml --cache $(BENCH_CACHE) --audio "$(BENCH_AUDIO)"
+	$(PY) -m train bench --config configs/first-stage.toml --cache $(BENCH_CACHE) --audio "$(BENCH_AUDIO)" --precisions $(BENCH_PRECISIONS) --threads 1
+	$(PY) -m train bench --config configs/first-stage.toml --cache $(BENCH_CACHE) --audio "$(BENCH_AUDIO)" --precisions $(BENCH_PRECISIONS)
 
 .PHONY: smoke
 smoke: $(DEV)/.installed ## every part of training in about a minute, on made-up sounds
