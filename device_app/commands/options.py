@@ -81,7 +81,10 @@ def count(text: str) -> int:
 
 def moments(text: str) -> list[float]:
     """Seconds, with commas between them."""
-    values = [float(part) for part in text.split(",")]
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = [-1.0]
     if not all(math.isfinite(value) and value >= 0.0 for value in values):
         raise argparse.ArgumentTypeError(f"{text} is no list of seconds like 12.3,45.1")
     return values

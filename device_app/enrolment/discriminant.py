@@ -17,8 +17,9 @@ from device_app.arrays import FloatArray
 
 _SHRINKAGE = 0.3
 """Part of the mean variance that is added to the bank's covariance on its diagonal (ridge)."""
-_OWN_SCATTER = 0.5
-"""How much the scatter of the taught sounds' recordings counts beside the covariance of the bank."""
+_OWN_SCATTER = 2.0
+"""How much the scatter of the taught sounds' recordings counts beside the covariance of the bank. See
+`make bench-heads`."""
 
 Float64Array = NDArray[np.float64]
 
@@ -61,16 +62,24 @@ class Background:
     mean: Float64Array
     """(D,)."""
     covariance: Float64Array
-    """(D, D), shrunk."""
+    """(D, D)."""
+    ridge: float
+    """What is added on its diagonal."""
 
     @classmethod
     def of(cls, bank: FloatArray) -> "Background":
         """Moments of (B, D) windows."""
         mean = bank.mean(axis=0, dtype=np.float64)
         centred = bank - mean.astype(np.float32)
-        covariance = (centred.T @ centred).astype(np.float64) / len(bank)
-        covariance += _SHRINKAGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-        return cls(mean, covariance)
+        return cls._shrunk(mean, (centred.T @ centred).astype(np.float64) / len(bank))
+
+    def part(self, columns: slice) -> "Background":
+        """The moments of some of the columns."""
+        return self._shrunk(self.mean[columns], self.covariance[columns, columns])
+
+    @classmethod
+    def _shrunk(cls, mean: Float64Array, covariance: Float64Array) -> "Background":
+        return cls(mean, covariance, _SHRINKAGE * float(np.trace(covariance)) / len(covariance))
 
 
 def discriminants(taught: Taught, background: Background) -> Discriminants:
@@ -81,6 +90,8 @@ def discriminants(taught: Taught, background: Background) -> Discriminants:
     Friedman, "The Elements of Statistical Learning", section 4.3). Its inverse without one recording follows from
     Sherman and Morrison (1950).
     """
+    from scipy.linalg import cho_factor, cho_solve  # slow to import, and not needed for listening
+
     sound, n_sounds = taught.sound, int(taught.sound.max()) + 1
     counts = np.bincount(sound, minlength=n_sounds)
     means = taught.means - background.mean
@@ -88,14 +99,16 @@ def discriminants(taught: Taught, background: Background) -> Discriminants:
     np.add.at(centres, sound, means / counts[sound, None])
     deviations = means - centres[sound]
     scatter = _OWN_SCATTER / max(1, len(sound) - n_sounds)
-    inverse = np.linalg.inv(background.covariance + scatter * deviations.T @ deviations)
+    within = background.covariance + scatter * deviations.T @ deviations
+    within[np.diag_indices_from(within)] += background.ridge
+    factor = cho_factor(within, lower=True, overwrite_a=True)
 
     rest = _rest(taught, background)
     others = (1.0 - np.eye(n_sounds)) / max(1, n_sounds - 1)
     share = np.full(n_sounds, 0.5 if n_sounds > 1 else 0.0)  # of the other sounds in "everything else"
     elsewhere = share[:, None] * (others @ centres) + (1.0 - share[:, None]) * rest
     difference, middle = centres - elsewhere, (centres + elsewhere) / 2.0
-    weights = difference @ inverse
+    weights = cho_solve(factor, difference.T).T
     bias = -np.sum(weights * middle, axis=1)
 
     # Without recording i, its sound's centre and so the others' "elsewhere" move along its deviation, by (R, S) steps;
@@ -105,7 +118,7 @@ def discriminants(taught: Taught, background: Background) -> Discriminants:
     of_centre = np.where(several, -np.eye(n_sounds)[sound] / fewer, 0.0)
     of_elsewhere = np.where(several, -(share[:, None] * others)[:, sound].T / fewer, 0.0)
     of_difference, of_middle = of_centre - of_elsewhere, (of_centre + of_elsewhere) / 2.0
-    turned = deviations @ inverse
+    turned = cho_solve(factor, deviations.T).T
     length = np.sum(turned * deviations, axis=1)[:, None]
     lost = np.where(several, scatter * (fewer + 1.0) / fewer, 0.0)
     gain = lost / (1.0 - lost * length)  # Sherman and Morrison

@@ -112,7 +112,8 @@ class Fit:
 
     head: Head
     head_weights: NDArray[np.float64]
-    """(n_sounds, n_heads) how much each head of the network counts for each sound; each row of sum 1."""
+    """(n_sounds, n_heads) how much each head of the network counts for each sound; each row of sum 1. What all heads
+    side by side count is shared out among them."""
     held_out: FloatArray
     """(n_windows, n_sounds) evidence of each example's windows as heard, from a fit without it; not a number for the
     own sound of a recording that is the only one of it."""
@@ -133,7 +134,7 @@ def fit_head(
     confusable: Sequence[Examples] = (),
     settings: Mapping[str, SoundSettings] | None = None,
 ) -> Fit:
-    """Fit all sounds: discriminants in each head of the network, weights of the heads, thresholds.
+    """Fit all sounds: discriminants in each head of the network and in all of them side by side, weights, thresholds.
 
     Args:
         examples: At least one recording of each sound.
@@ -159,16 +160,20 @@ def fit_head(
 
     ends = np.cumsum(list(head_sizes.values()))
     slices = [slice(end - size, end) for end, size in zip(ends, head_sizes.values(), strict=True)]
+    if len(slices) > 1:
+        slices.append(slice(0, bank.shape[1]))  # all heads side by side: what they say only together
+    everyday = Background.of(bank)
     fitted: list[Discriminants] = []
     for part in slices:
         confused = [rows[:, part] for rows in against]
         taught = Taught(means[:, part], windows[:, part], owner, sound, room[:, part], confused)
-        fitted.append(discriminants(taught, Background.of(bank[:, part])))
+        fitted.append(discriminants(taught, everyday.part(part)))
     held_out = np.stack([each.held_out for each in fitted])
-    head_weights = set_by_hand(learn_weights(held_out, owner, sound), sounds, tuple(head_sizes), settings)
-    shares = list(zip(fitted, head_weights.T, strict=True))
-    weights = np.concatenate([each.weights * share[:, None] for each, share in shares], axis=1)
-    bias = np.sum([each.bias * share for each, share in shares], axis=0)
+    shares = set_by_hand(learn_weights(held_out, owner, sound), sounds, tuple(head_sizes), settings)
+    weights = np.zeros((len(sounds), bank.shape[1]))
+    for part, each, share in zip(slices, fitted, shares.T, strict=True):
+        weights[:, part] += each.weights * share[:, None]
+    bias = np.sum([each.bias * share for each, share in zip(fitted, shares.T, strict=True)], axis=0)
 
     in_bank, in_room, in_against = (rows @ weights.T + bias for rows in (bank, room, np.concatenate(against)))
     spread = in_bank.std(axis=0)
@@ -193,7 +198,9 @@ def fit_head(
         model_id,
         recordings,
     )
-    evidence = (np.einsum("sh,hws->ws", head_weights, held_out) * scale - offset).astype(np.float32)
+    evidence = (np.einsum("sh,hws->ws", shares, held_out) * scale - offset).astype(np.float32)
+    n_heads = len(head_sizes)
+    head_weights = shares[:, :n_heads] + shares[:, n_heads:].sum(axis=1, keepdims=True) / n_heads
     return Fit(head, head_weights, head.settle(evidence), owner, thresholds)
 
 

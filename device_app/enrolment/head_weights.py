@@ -101,7 +101,7 @@ def set_by_hand(
     """Give heads that were chosen by hand three quarters of the weight.
 
     Args:
-        weights: (n_sounds, n_heads), learned.
+        weights: (n_sounds, n_heads or more), learned; columns behind the heads' are never chosen.
         sounds: Their names.
         heads: Names of the heads.
         settings: Of the sounds that have some.
@@ -113,7 +113,8 @@ def set_by_hand(
     for i, name in enumerate(sounds):
         chosen = chosen_heads(settings.get(name, SoundSettings()), heads)
         if chosen:
-            by_hand = np.array([head in chosen for head in heads]) / len(chosen)
+            by_hand = np.zeros(weights.shape[1])
+            by_hand[[heads.index(head) for head in chosen]] = 1.0 / len(chosen)
             weights[i] = (1.0 - _BY_HAND) * weights[i] + _BY_HAND * by_hand
     return weights
 

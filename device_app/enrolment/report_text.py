@@ -43,10 +43,8 @@ def sentence(sound: SoundReport) -> str:
         heard = "one recording alone cannot be checked"
     else:
         still = "still only means" if sound.n_heard == sound.n_judged else "means"
-        heard = (
-            f"{sound.n_heard} of {sound.n_judged} heard, each by what the others teach, {still} "
-            f"at least {sound.recall_low:.0%}"
-        )
+        bound = f"at least {sound.recall_low:.0%}" if sound.n_heard else f"at most {sound.recall_high:.0%}"
+        heard = f"{sound.n_heard} of {sound.n_judged} heard, each by what the others teach, {still} {bound}"
     lost = ", ".join(
         f"{count} for {'nothing that is taught' if other == NOTHING else other}"
         for other, count in sound.taken_for.items()

@@ -125,8 +125,10 @@ def import_pack(profile: Profile, path: Path, embedder: Embedder, renamed: Mappi
             index = copy.deepcopy(profile.index)
             before = index.recording_ids
             try:
-                for name, entries in sounds.items():
+                for old, entries in pack.manifest.sounds.items():
+                    name = _new_name(old, renamed)
                     for entry in entries:
+                        _refuse_other_sound(index, old, name, entry)
                         _take_over(profile, index, pack, name, entry, embedder if same_model else None)
                 for name, settings in pack.manifest.settings.items():
                     index.settings.setdefault(_new_name(name, renamed), settings)
@@ -138,16 +140,20 @@ def import_pack(profile: Profile, path: Path, embedder: Embedder, renamed: Mappi
     return Imported(n_new, pack.manifest.licence, re_embedded=not same_model)
 
 
+def _refuse_other_sound(index: Index, old: str, name: str, entry: Recording) -> None:
+    """Raise ProfileError if a recording of the pack's ``old`` is taught as something else than ``name``."""
+    owner = index.owner(entry.id)
+    if owner not in (None, name):
+        raise ProfileError(
+            f"a recording of '{old}' in the pack is taught as '{owner}' here: import it with --rename {old}={owner}"
+        )
+
+
 def _take_over(
     profile: Profile, index: Index, pack: Pack, name: str, entry: Recording, embedder: Embedder | None
 ) -> None:
     """Write one recording of a pack, with its embeddings if they are of this model."""
-    owner = index.owner(entry.id)
-    if owner not in (None, name):
-        raise ProfileError(
-            f"a recording of '{name}' in the pack is taught as '{owner}' here: import it with --rename {name}={owner}"
-        )
-    if owner is not None:
+    if index.owner(entry.id) is not None:
         return
     index.sounds.setdefault(name, []).append(entry)
     if pack.manifest.with_audio:

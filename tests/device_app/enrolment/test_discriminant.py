@@ -32,19 +32,26 @@ def scores(given: Taught, windows: FloatArray) -> FloatArray:
 
 
 def test_a_direction_is_fishers_between_a_sounds_mean_and_the_mean_of_everything_else() -> None:
-    """Written out: covariance of the bank with three tenths of its mean variance, and half the pooled scatter."""
+    """Written out: covariance of the bank with three tenths of its mean variance, and twice the pooled scatter."""
     given = taught(*SEVEN)
     means = given.means.astype(np.float64)
     centres = np.stack([means[given.sound == k].mean(axis=0) for k in range(3)])
     bank = BANK.astype(np.float64)
     covariance = np.cov(bank.T, bias=True)
     covariance += 0.3 * np.trace(covariance) / SIZE * np.eye(SIZE)
-    covariance += 0.5 * sum(np.outer(d, d) for d in means - centres[given.sound]) / (7 - 3)
+    covariance += 2.0 * sum(np.outer(d, d) for d in means - centres[given.sound]) / (7 - 3)
     elsewhere = 0.5 * bank.mean(axis=0) + 0.25 * (centres[1] + centres[2])
     direction = np.linalg.solve(covariance, centres[0] - elsewhere)
     fitted = discriminants(given, Background.of(BANK))
     np.testing.assert_allclose(fitted.weights[0], direction, rtol=1e-4)
     assert fitted.bias[0] == pytest.approx(-direction @ (centres[0] + elsewhere) / 2, rel=1e-4)
+
+
+def test_the_moments_of_some_columns_are_those_of_a_bank_of_these_alone() -> None:
+    part, alone = Background.of(BANK).part(slice(1, 4)), Background.of(BANK[:, 1:4])
+    np.testing.assert_allclose(part.mean, alone.mean)
+    np.testing.assert_allclose(part.covariance, alone.covariance, atol=1e-6)
+    assert part.ridge == pytest.approx(alone.ridge)
 
 
 @pytest.mark.parametrize("left_out", range(7))
@@ -63,8 +70,8 @@ def test_a_held_out_score_is_that_of_a_fit_without_the_recording(left_out: int) 
     background = Background.of(BANK)
     centres = np.stack([without.means[without.sound == k].mean(axis=0) for k in range(3)])
     deviations = without.means - centres[without.sound]
-    scatter = (0.5 / 4 - 0.5 / 3) * deviations.T @ deviations  # four degrees of freedom in the whole fit, three without
-    literal = discriminants(without, Background(background.mean, background.covariance + scatter))
+    scatter = (2.0 / 4 - 2.0 / 3) * deviations.T @ deviations  # four degrees of freedom in the whole fit, three without
+    literal = discriminants(without, Background(background.mean, background.covariance + scatter, background.ridge))
     windows = given.windows[given.owner == left_out]
     expected = windows @ literal.weights.T + literal.bias
     held_out = discriminants(given, background).held_out[given.owner == left_out]

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_app.arrays import FloatArray
-from device_app.enrolment.discriminant import Background, Taught, discriminants
+from device_app.enrolment.discriminant import Background, Discriminants, Taught, discriminants
 from device_app.enrolment.head import Examples, Fit, Head, fit_head
+from device_app.enrolment.head_weights import learn_weights
 from device_app.enrolment.sound_settings import SoundSettings
 from device_app.errors import ProfileError
 
@@ -57,21 +58,28 @@ def fit(examples: list[Examples], background: Sequence[Examples] = ()) -> Head:
     return fit_all(examples, background).head
 
 
+def discriminants_of(examples: list[Examples], part: slice) -> Discriminants:
+    """Of three recordings of each of two sounds, in some columns."""
+    given = Taught(
+        np.stack([entry.embeddings.mean(axis=0) for entry in examples])[:, part],
+        np.concatenate([entry.as_heard for entry in examples])[:, part],
+        np.repeat(np.arange(6), [len(entry.as_heard) for entry in examples]),
+        np.repeat([0, 1], 3),
+        np.zeros((0, SIZE), np.float32)[:, part],
+        [np.zeros((0, SIZE), np.float32)[:, part]] * 2,
+    )
+    return discriminants(given, Background.of(BANK[:, part]))
+
+
 def test_evidence_is_the_weighed_discriminants_in_spreads_of_the_bank_above_the_threshold() -> None:
     """Put together from the parts, which have known answers of their own: test_discriminant, test_threshold."""
     examples = taught(3, "bell", "kettle")
     whole = fit_all(examples)
+    fits = [discriminants_of(examples, part) for part in (slice(0, 5), slice(5, 8), slice(0, 8))]
+    shares = learn_weights(np.stack([fitted.held_out for fitted in fits]), whole.owner, np.repeat([0, 1], 3))
+    np.testing.assert_allclose(whole.head_weights, shares[:, :2] + shares[:, 2:] / 2)
     scores = np.zeros((len(BANK), 2))
-    for part, weight in ((slice(0, 5), whole.head_weights[:, 0]), (slice(5, 8), whole.head_weights[:, 1])):
-        given = Taught(
-            np.stack([entry.embeddings.mean(axis=0) for entry in examples])[:, part],
-            np.stack([entry.embeddings[0] for entry in examples])[:, part],
-            np.arange(6),
-            np.repeat([0, 1], 3),
-            np.zeros((0, SIZE), np.float32)[:, part],
-            [np.zeros((0, SIZE), np.float32)[:, part]] * 2,
-        )
-        fitted = discriminants(given, Background.of(BANK[:, part]))
+    for fitted, part, weight in zip(fits, (slice(0, 5), slice(5, 8), slice(0, 8)), shares.T, strict=True):
         scores += weight * (BANK[:, part] @ fitted.weights.T + fitted.bias)
     thresholds = np.array([threshold.score for threshold in whole.thresholds])
     expected = 0.5 * (scores / scores.std(axis=0) - thresholds)

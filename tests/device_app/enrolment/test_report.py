@@ -57,6 +57,11 @@ def test_five_of_five_still_only_means_at_least_48_percent() -> None:
     assert "5 of 5 heard, each by what the others teach, still only means at least 48%" in sentence(bell)
 
 
+def test_none_of_five_says_what_share_it_may_be_at_most() -> None:
+    bell = report([*[("bell", NO, NO)] * 5, ("dog", NO, YES), ("dog", NO, YES)]).sounds[0]
+    assert "0 of 5 heard, each by what the others teach, means at most 52%" in sentence(bell)
+
+
 def test_what_was_not_heard_is_counted_for_what_it_was_taken_for() -> None:
     answers = [*BELLS, ("dog", YES, NO), ("dog", YES, NO), ("dog", NO, NO), ("dog", NO, YES)]
     made = report(answers)

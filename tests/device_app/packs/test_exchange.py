@@ -123,8 +123,9 @@ def test_a_recording_that_is_another_sound_here_is_refused_with_how_to_rename(
     with profile.lock():
         profile.add("wolf", bursts(1, 1), tiny)
     before = snapshot(profile.path)
-    with pytest.raises(ProfileError, match="--rename dog=wolf"):
-        import_pack(profile, packs["audio"], tiny, {})
+    for renamed in ({}, {"dog": "fox"}):
+        with pytest.raises(ProfileError, match=r"of 'dog' in the pack is taught as 'wolf' .* --rename dog=wolf"):
+            import_pack(profile, packs["audio"], tiny, renamed)
     assert snapshot(profile.path) == before
 
 

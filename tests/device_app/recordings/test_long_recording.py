@@ -160,3 +160,10 @@ def test_an_answer_is_asked_for_until_it_is_one() -> None:
     assert len(asked) == 3
     assert "from 1 to 3" in asked[1]
     assert pick("dog", proposals, lambda question: "") == []
+
+
+@pytest.mark.parametrize("moments", ["abc", "-3", "1,,2", "nan"])
+def test_moments_that_are_none_are_refused_with_an_example(moments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["enrol", "dog", "--from", "day.flac", f"--at={moments}"])
+    assert f"{moments} is no list of seconds like 12.3,45.1" in capsys.readouterr().err
