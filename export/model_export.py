@@ -5,7 +5,7 @@ import datetime
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -69,7 +69,7 @@ DATA_LICENCE = (
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Windows of the corpus, domains balanced as in training: (n, clip_samples) float32 each."""
+    """Windows of the corpus, domains balanced as in training but for the bank: (n, clip_samples) float32 each."""
 
     calibration: FloatArray
     mean: FloatArray
@@ -81,12 +81,17 @@ class Windows:
 def draw_windows(cache: Cache, config: Config) -> Windows:
     """Draw what an export needs from a corpus.
 
+    The bank takes all domains alike: what surrounds a device is seldom speech, of which a corpus has most, and what the
+    bank lacks is heard as one of the sounds that were taught.
+
     Raises:
         CorpusError: If the cache does not fit the config.
     """
-    sampler = Sampler(cache, config)
+    as_trained = Sampler(cache, config)
+    alike = Sampler(cache, replace(config, data=replace(config.data, domain_exponent=0.0)))
     sizes = {"calibration": N_CALIBRATION, "mean": N_MEAN, "bank": N_BANK, "test": N_TEST}
-    return Windows(**{name: sampler.batch(DRAWS[name], n).clips.numpy() for name, n in sizes.items()})
+    samplers = {name: alike if name == "bank" else as_trained for name in sizes}
+    return Windows(**{name: samplers[name].batch(DRAWS[name], n).clips.numpy() for name, n in sizes.items()})
 
 
 def export_model(
