@@ -94,7 +94,7 @@ class EventAccount(Bystander):
 
     def __init__(self, expected: list[tuple[str, float]], starts_s: list[float]) -> None:
         self._expected, self._starts_s = expected, starts_s
-        self._started: dict[str, SoundEvent] = {}
+        self._started: dict[str, tuple[str, float]] = {}  # no more than that: what is kept here counts as memory
         self._ended: set[str] = set()
         self._faults: list[str] = []
 
@@ -102,7 +102,7 @@ class EventAccount(Bystander):
         if event.phase == "start" and event.id in self._started:
             self._faults.append(f"event {event.id} started twice")
         if event.phase == "start":
-            self._started[event.id] = event
+            self._started[event.id] = (event.sound, round(event.fired_s, 1))
         elif event.id not in self._started or event.id in self._ended:
             self._faults.append(f"event {event.id}: {event.phase} without a start, or after its end")
         if event.phase == "end":
@@ -113,7 +113,7 @@ class EventAccount(Bystander):
         if open_still := set(self._started) - self._ended:
             faults.append(f"{len(open_still)} events never ended")
         wanted = Counter((sound, round(start + at, 1)) for start in self._starts_s for sound, at in self._expected)
-        heard = Counter((event.sound, round(event.fired_s, 1)) for event in self._started.values())
+        heard = Counter(self._started.values())
         if missing := wanted - heard:
             faults.append(f"{missing.total()} events were lost, the first at {min(at for _, at in missing)} s")
         if extra := heard - wanted:
