@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from device_app.listening.detector import DetectionConfig
 
-DEFAULT_PER_DAY = 72.0
+DEFAULT_PER_DAY = 36.0
 """False alarms a day for each sound, where nobody set another budget. `make bench-openset` shows what one costs."""
 
 FIRES_ABOVE = 0.6
