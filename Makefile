@@ -245,9 +245,11 @@ LABELLED := $(EARMARK_SHARED)/data/fewshot
 EVALUATED := $(LABELLED)/esc10 $(LABELLED)/fsdd $(LABELLED)/fsdd@group $(LABELLED)/gm-instruments $(LABELLED)/orca-calls
 
 .PHONY: evaluate
-evaluate: $(DEV)/.installed ## few-shot report of a model file and the controls (MODEL=, EVALUATED=): build/evaluation/model
+evaluate: $(DEV)/.installed ## few-shot report of a model file and the controls (MODEL=, EVALUATED=): build/evaluation
 	$(PY) -m train evaluate $(MODEL) --sets $(EVALUATED) --skip-small-classes --robustness --invariance \
 	  --probes logistic logistic-c100 prototype sgd export.proof.device_probe:device_head --out build/evaluation/model
+	$(PY) -m train evaluate $(MODEL) --sets $(LABELLED)/orca-calls --n-way 4 --k-shots 1 --skip-small-classes \
+	  --probes logistic --out build/evaluation/model-4-way
 
 .PHONY: ablations
 ablations: $(DEV)/.installed ## what each part of the shipped recipe is worth: brief runs, a table in docs/RESULTS.md (half an hour; resumes)

@@ -15,7 +15,7 @@ from train.evaluate.conditions import CONDITIONS
 from train.evaluate.embedding import Change, EmbeddingCache, with_all_heads
 from train.evaluate.encoders import ALL_HEADS, Encoder, open_encoder
 from train.evaluate.invariance import invariance, weight_shares
-from train.evaluate.probing.intervals import estimate
+from train.evaluate.probing.intervals import estimate_share
 from train.evaluate.probing.open_set import aurocs, detection_curve
 from train.evaluate.probing.probes import PROBES, Probe, TaskScores, answers, class_accuracies, score_tasks
 from train.evaluate.sets import LabelledSet
@@ -204,7 +204,7 @@ def _fill(
                     "k_shot": k_shot,
                     "head": head,
                     "probe": probe,
-                    "auroc": estimate(aurocs(scores), tasks.classes[: len(each)]).to_dict(),
+                    "auroc": estimate_share(aurocs(scores), tasks.classes[: len(each)]).to_dict(),
                     "equal_error": round(curve.equal_error, 4),
                     "false_accept": curve.false_accept.round(4).tolist(),
                     "false_reject": curve.false_reject.round(4).tolist(),
@@ -214,7 +214,7 @@ def _fill(
 
 def _accuracy(tasks: Tasks, head: str, probe: str, scores: TaskScores) -> Row:
     each = class_accuracies(scores).mean(axis=1)
-    found = estimate(each, tasks.classes[: len(each)]).to_dict()
+    found = estimate_share(each, tasks.classes[: len(each)]).to_dict()
     return {"k_shot": tasks.spec.k_shot, "head": head, "probe": probe, "n_tasks": len(each), **found}
 
 

@@ -108,6 +108,6 @@ def test_windows_of_silence_count_for_nothing_unless_there_is_nothing_else() -> 
     windows = np.zeros((4, 4000), np.float32)
     windows[1] = 0.1 * rng.standard_normal(4000)
     windows[2] = 0.5  # a constant is silent too
-    windows[3] = 10 ** (-75 / 20) * rng.standard_normal(4000)
+    windows[3] = 10 ** (-85 / 20) * rng.standard_normal(4000)
     np.testing.assert_array_equal(audible(windows), windows[1:2])
     np.testing.assert_array_equal(audible(windows[2:]), windows[2:])

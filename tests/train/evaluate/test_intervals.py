@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from train.evaluate.probing.intervals import class_influence, estimate
+from train.evaluate.probing.intervals import class_influence, estimate, estimate_share
 
 N_WAY = 5
 
@@ -72,3 +72,13 @@ def test_what_is_not_a_number_is_left_out() -> None:
     values[:10] = np.nan
     found = estimate(values, classes)
     assert (found.mean, found.low, found.high) == (0.25, pytest.approx(0.25), pytest.approx(0.25))
+
+
+def test_the_interval_of_a_share_stays_within_the_shares_there_are() -> None:
+    rng = np.random.default_rng(0)
+    classes = np.array([rng.choice(6, 5, replace=False) for _ in range(300)])
+    values = np.where((classes == 0).any(axis=1), 0.6, 1.0)
+    whole, share = estimate(values, classes), estimate_share(values, classes)
+    assert whole.high > 1.0
+    assert (share.mean, share.low, share.high) == (whole.mean, max(0.0, whole.low), 1.0)
+    assert np.isnan(estimate_share(np.array([np.nan]), classes[:1]).low)

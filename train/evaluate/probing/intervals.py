@@ -5,7 +5,7 @@ measured; what a reader takes it for, how well other classes of the kind will do
 Shapes: T tasks, W = n_way, C classes, B replicates.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,12 @@ def estimate(values: DoubleArray, classes: IntArray, seed: int = 0, n_replicates
     half = 1.96 * float(values.std()) / np.sqrt(len(values))
     counts = len(np.unique(classes)) > classes.shape[1]
     return Estimate(float(values.mean()), float(low), float(high), float(half), counts)
+
+
+def estimate_share(values: DoubleArray, classes: IntArray) -> Estimate:
+    """As :func:`estimate`, of a figure that lies in [0, 1]: so does its interval."""
+    found = estimate(values, classes)
+    return replace(found, low=float(np.clip(found.low, 0.0, 1.0)), high=float(np.clip(found.high, 0.0, 1.0)))
 
 
 def replicates(values: DoubleArray, classes: IntArray, seed: int, n_replicates: int) -> DoubleArray:

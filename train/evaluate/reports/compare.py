@@ -12,7 +12,7 @@ import numpy.typing as npt
 from train.errors import EvaluationError
 from train.evaluate.encoders import ALL_HEADS
 from train.evaluate.evaluation import FORMAT
-from train.evaluate.probing.intervals import estimate
+from train.evaluate.probing.intervals import estimate, estimate_share
 from train.files import read_npz
 
 Row = dict[str, Any]
@@ -91,7 +91,7 @@ def compare_reports(folders: Sequence[Path], *, head: str | None = None, probe: 
                 {
                     "set": name,
                     "k_shot": k_shot,
-                    "accuracy": [estimate(values, classes[: len(values)]).to_dict() for values in each],
+                    "accuracy": [estimate_share(values, classes[: len(values)]).to_dict() for values in each],
                     "difference": [None] + [_difference(values, each[0], classes) for values in each[1:]],
                     "rank": [
                         1 + sum(m > mean for m in means) + (sum(m == mean for m in means) - 1) / 2 for mean in means
