@@ -15,7 +15,7 @@ from device_app.audio_file import read_native
 from device_app.corrections.corrections import Outcome, mark_missed_clip, mark_missed_event, mark_wrong, undo
 from device_app.enrolment.profile import Profile, default_profile_path
 from device_app.enrolment.profile_files import NewRecording
-from device_app.errors import EarmarkError
+from device_app.errors import AudioError, EarmarkError
 from device_app.history.heard_event import HeardEvent
 from device_app.model.embedder import Embedder, load_embedder
 from device_app.recordings.long_recording import cut_out
@@ -60,6 +60,8 @@ def missed(
     """
     path = Path(origin)
     if not path.is_file():
+        if at_s or path.suffix or len(path.parts) > 1:  # neither an event's id nor ``last`` looks like that
+            raise AudioError(f"cannot read {origin}: no such file; name a recording, an event's id or '{LAST}'")
         event = find_event(origin)
         return _correct(
             lambda profile, embedder: mark_missed_event(profile, sound, event, embedder),

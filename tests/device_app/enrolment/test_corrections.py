@@ -206,3 +206,10 @@ def test_corrections_survive_a_refit_with_another_model_by_being_left_out(
         mark_wrong(profile, heard(embedder, CLOCKS[0], "dog"), embedder)
         profile.refit(load_embedder(write_tiny_model(tmp_path / "tiny.onnx")))
     assert "heard with another model" in caplog.text
+
+
+def test_a_recording_that_is_not_there_is_not_taken_for_an_event(
+    profile: Profile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["missed", "dog", "--from", "nofile.wav", "--profile", str(profile.path)]) == 1
+    assert "cannot read nofile.wav: no such file; name a recording, an event's id" in capsys.readouterr().err
