@@ -44,15 +44,15 @@ _log = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "int8"]
 
-N_BANK = 2048
-"""Windows of the background bank."""
+N_BANK = 4096
+"""Windows of the background bank, an even number."""
 N_MEAN = 2048
 """Windows that the embeddings' mean is taken over, others than the bank's."""
 N_CALIBRATION = 1024
 """Windows that the scales of activations are chosen on, and the weights rounded for."""
 N_TEST = 512
 """Windows that a file is compared with its checkpoint on."""
-DRAWS = {"calibration": 10**9, "mean": 2 * 10**9, "bank": 3 * 10**9, "test": 4 * 10**9}
+DRAWS = {"calibration": 10**9, "mean": 2 * 10**9, "bank": 3 * 10**9, "test": 4 * 10**9, "bank of all kinds": 5 * 10**9}
 """Steps of the sampler that no training reaches: what to draw for."""
 _FLOAT_CONVS: frozenset[str] = frozenset()
 """Convolutions of an int8 model that stay float."""
@@ -81,17 +81,26 @@ class Windows:
 def draw_windows(cache: Cache, config: Config) -> Windows:
     """Draw what an export needs from a corpus.
 
-    The bank takes all domains alike: what surrounds a device is seldom speech, of which a corpus has most, and what the
-    bank lacks is heard as one of the sounds that were taught.
+    Half of the bank takes all domains alike: what surrounds a device is seldom speech, of which a corpus has most. What
+    the bank lacks is heard as one of the sounds that were taught.
 
     Raises:
         CorpusError: If the cache does not fit the config.
     """
     as_trained = Sampler(cache, config)
     alike = Sampler(cache, replace(config, data=replace(config.data, domain_exponent=0.0)))
-    sizes = {"calibration": N_CALIBRATION, "mean": N_MEAN, "bank": N_BANK, "test": N_TEST}
-    samplers = {name: alike if name == "bank" else as_trained for name in sizes}
-    return Windows(**{name: samplers[name].batch(DRAWS[name], n).clips.numpy() for name, n in sizes.items()})
+
+    def draw(sampler: Sampler, name: str, n: int) -> FloatArray:
+        return sampler.batch(DRAWS[name], n).clips.numpy()
+
+    samplers = {"bank": as_trained, "bank of all kinds": alike}
+    halves = [draw(sampler, name, N_BANK // 2) for name, sampler in samplers.items()]
+    return Windows(
+        calibration=draw(as_trained, "calibration", N_CALIBRATION),
+        mean=draw(as_trained, "mean", N_MEAN),
+        bank=np.concatenate(halves),
+        test=draw(as_trained, "test", N_TEST),
+    )
 
 
 def export_model(

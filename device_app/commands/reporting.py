@@ -31,7 +31,7 @@ def add_sound_settings(parser: argparse.ArgumentParser) -> None:
         "--false-alarms-per-day",
         type=positive_float,
         metavar="N",
-        help="how many are tolerable in a day of everyday audio; fewer also means that more is missed (default: 36)",
+        help="how many are tolerable in a day of everyday audio; fewer also means that more is missed (default: 72)",
     )
 
 

@@ -32,7 +32,7 @@ def test_a_report_says_what_each_sound_is_worth_and_what_to_record_next(
     dog, rooster, advice = lines(capsys, "report", "--profile", str(profile))
     assert (dog["sound"], dog["n_recordings"], dog["n_judged"]) == ("dog", 5, 5)
     assert (rooster["n_recordings"], rooster["n_judged"]) == (1, 0)
-    assert dog["false_alarms_per_hour"] == pytest.approx(3.0)
+    assert dog["false_alarms_per_hour"] == pytest.approx(72 / 24)
     assert rooster["false_alarms_per_hour"] == pytest.approx(0.5 / 24)
     assert str(advice["next_recording"]).startswith("a second recording of 'rooster'")
 

@@ -276,9 +276,11 @@ for number in itertools.count(int(sys.argv[3])):
 
 
 def test_a_sender_that_is_killed_again_and_again_loses_nothing_and_sends_nothing_under_another_id(
-    receiver: Receiver, tmp_path: Path
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it said to be on disk is delivered; what came twice has the same id and body."""
+    for name in ("_FIRST_DELAY_S", "_LONGEST_DELAY_S"):
+        monkeypatch.setattr(webhook_module, name, 0.05)  # as in the senders: a third of all requests fail
     receiver.answer = lambda n: 500 if n % 3 == 1 else 200
     queued, queue = -1, tmp_path / "outbox.sqlite3"
     for round_ in range(4):
