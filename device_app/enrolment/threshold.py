@@ -18,8 +18,8 @@ FIRES_ABOVE = 0.6
 """A background fires the detector about as often as it lifts a window's score so far above its threshold, in units
 of the score's spread. Both numbers were measured with the detector on hours of background: `make bench-openset`."""
 EVENTS_A_WINDOW = 0.14
-"""Events for each such window: they come in runs. More than was counted (0.04 to 0.12), for what a room holds is less like
-the bank, which the network was trained on, than the bank is like itself."""
+"""Events for each such window: they come in runs. More than was counted (0.04 to 0.12), for what a room holds is less
+like the bank, which the network was trained on, than the bank is like itself."""
 
 FEWEST = 20
 """Windows of a room from which a tail can be estimated."""
