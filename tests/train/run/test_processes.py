@@ -23,6 +23,7 @@ def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 WORKER = """
+import os
 import sys
 import torch
 from pathlib import Path
@@ -53,6 +54,8 @@ means = {name: fabric.all_reduce(value.detach()) for name, value in losses.items
 if fabric.is_global_zero:
     gradients = {name: p.grad for name, p in system.named_parameters()}
     torch.save({"losses": means, "gradients": gradients, "state": system.state_dict()}, out / "got.pt")
+fabric.barrier()
+os._exit(0)  # gloo's threads abort now and then when one process tidies up before the other
 """
 
 
