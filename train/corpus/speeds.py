@@ -40,10 +40,10 @@ def copy_at_speeds(folders: Sequence[Path], out: Path, sample_rate: int, progres
     n_copies = 0
     for folder, path in tqdm(sources, unit="file", desc="speeds", disable=not progress):
         name = f"{folder.resolve().name}/{path.relative_to(folder).with_suffix('').as_posix()}"
-        wanted = [out / f"{name}-{speed:.3f}.flac" for speed in _speeds(name)]
         try:
             samples = None
-            for copy, speed in zip(wanted, _speeds(name), strict=True):
+            for speed in _speeds(name):
+                copy = out / f"{name}-{speed:.3f}.flac"
                 if not copy.is_file():
                     samples = read_clip(path, sample_rate) if samples is None else samples
                     _write(copy, np.asarray(soxr.resample(samples, sample_rate * speed, sample_rate)), sample_rate)
