@@ -36,7 +36,7 @@ from export.runtime import BATCH, embed, open_session
 from train.augment.chain import AUGMENTATIONS
 from train.checkpoint import CheckpointInfo
 from train.config import DISTILLED, Config, FrontendConfig, ModelConfig
-from train.corpus.cache import Cache
+from train.corpus.cache import Cache, Clip
 from train.corpus.sampling import Sampler
 from train.frontend import SILENCE_DBFS
 
@@ -87,20 +87,29 @@ def draw_windows(cache: Cache, config: Config) -> Windows:
     Raises:
         CorpusError: If the cache does not fit the config.
     """
-    as_trained = Sampler(cache, config)
-    alike = Sampler(cache, replace(config, data=replace(config.data, domain_exponent=0.0)))
+    samplers = _bank_samplers(cache, config)
 
     def draw(sampler: Sampler, name: str, n: int) -> FloatArray:
         return sampler.batch(DRAWS[name], n).clips.numpy()
 
-    samplers = {"bank": as_trained, "bank of all kinds": alike}
-    halves = [draw(sampler, name, N_BANK // 2) for name, sampler in samplers.items()]
     return Windows(
-        calibration=draw(as_trained, "calibration", N_CALIBRATION),
-        mean=draw(as_trained, "mean", N_MEAN),
-        bank=np.concatenate(halves),
-        test=draw(as_trained, "test", N_TEST),
+        calibration=draw(samplers["bank"], "calibration", N_CALIBRATION),
+        mean=draw(samplers["bank"], "mean", N_MEAN),
+        bank=np.concatenate([draw(sampler, name, N_BANK // 2) for name, sampler in samplers.items()]),
+        test=draw(samplers["bank"], "test", N_TEST),
     )
+
+
+def bank_clips(cache: Cache, config: Config) -> list[Clip]:
+    """The clip of each window of the bank."""
+    samplers = _bank_samplers(cache, config)
+    return [clip for name, sampler in samplers.items() for clip in sampler.clips(DRAWS[name], N_BANK // 2)]
+
+
+def _bank_samplers(cache: Cache, config: Config) -> dict[str, Sampler]:
+    """What each half of the bank is drawn with, by the name of its draw: as in training, and all domains alike."""
+    alike = replace(config, data=replace(config.data, domain_exponent=0.0))
+    return {"bank": Sampler(cache, config), "bank of all kinds": Sampler(cache, alike)}
 
 
 def export_model(

@@ -1,6 +1,7 @@
 """``earmark enrol``, ``refit``, ``sounds``, ``remove`` and ``rename``: what a profile holds, and how it gets there."""
 
 import json
+import shlex
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -209,9 +210,9 @@ def _save(
             print(f"{n_all} are few: {_FEW} from different moments make it more reliable.", file=sys.stderr)
     if profile.taught:
         show_report(profile, embedder, json=into.as_json)
-        print(
-            f"Now hear them: earmark listen{'' if into.profile_path is None else f' --profile {path}'}", file=sys.stderr
-        )
+        where = {"--profile": into.profile_path, "--model": into.model_path}
+        given = [part for flag, value in where.items() if value is not None for part in (flag, str(value))]
+        print(f"Now hear them: {shlex.join(['earmark', 'listen', *given])}", file=sys.stderr)
     return 0
 
 

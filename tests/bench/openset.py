@@ -26,12 +26,11 @@ from device_app.enrolment.sound_settings import SoundSettings
 from device_app.enrolment.threshold import EVENTS_A_WINDOW, FIRES_ABOVE
 from device_app.listening.detector import DetectionConfig, Detector
 from device_app.model.embedder import Embedder, load_embedder
-from export.model_export import DRAWS, N_BANK
+from export.model_export import bank_clips
 from tests.bench.heads import K_SHOT, SETS, interval
 from tests.bench.labelled_clips import LabelledClips, Task, draw_tasks, examples_of, read_set
 from train.config import load_config
 from train.corpus.cache import Cache
-from train.corpus.sampling import Sampler
 
 BUDGETS = (480.0, 72.0, 12.0, 1.0)
 """False alarms a day for each sound."""
@@ -76,8 +75,7 @@ def rejection(clips: LabelledClips, task: Task, embedder: Embedder) -> dict[str,
 
 def unheard_audio(cache: Cache, config: Path) -> Iterator[NDArray[np.int16]]:
     """The corpus's clips, in an order that mixes its domains, without the recordings that the bank was drawn from."""
-    sampler = Sampler(cache, load_config(config))
-    banked = {clip.path for clip in sampler._choose(np.random.default_rng((sampler.seed, DRAWS["bank"])), N_BANK)}
+    banked = {clip.path for clip in bank_clips(cache, load_config(config))}
     rest = [clip for clip in cache.clips if clip.path not in banked]
     for place in np.random.default_rng(0).permutation(len(rest)):
         yield cache.samples(rest[place], 0, rest[place].n_samples)

@@ -13,7 +13,7 @@ from device_app.errors import ModelFileError
 from device_app.model.embedder import load_embedder
 from device_app.model.model_file import SCHEMA, read_model_file
 from export.graph.checkpoint_network import choose_heads, read_network
-from export.model_export import draw_windows, export_model, read_architecture
+from export.model_export import N_BANK, bank_clips, draw_windows, export_model, read_architecture
 from export.proof.reference import Reference
 from tests.export.conftest import HEADS, LEAST_COSINE, OTHER_LEAST_COSINE, config
 from train.corpus.cache import Cache
@@ -41,6 +41,15 @@ def test_int8_is_close_to_fp32(models: Path, cache: Cache) -> None:
     for name, cosine in cosines(fp32.embed_heads(windows), int8.embed_heads(windows)).items():
         assert cosine.mean() > LEAST_COSINE.get(name, OTHER_LEAST_COSINE), name
     assert (models / "int8.onnx").stat().st_size < (models / "fp32.onnx").stat().st_size
+
+
+def test_the_clips_of_the_bank_are_those_that_its_windows_are_cut_from(cache: Cache) -> None:
+    clips, bank = bank_clips(cache, config()), draw_windows(cache, config()).bank
+    assert len(clips) == len(bank) == N_BANK
+    for i in (*range(40), *range(N_BANK // 2, N_BANK // 2 + 40)):
+        window = (bank[i] * 32768).astype(np.int16).tobytes()
+        clip = cache.samples(clips[i], 0, clips[i].n_samples).tobytes()
+        assert window in clip or clip in window  # a short clip lies amid silence
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

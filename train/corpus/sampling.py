@@ -88,11 +88,18 @@ class Sampler:
         Returns:
             n_clips / n_parts windows.
         """
-        drawn_from = (self.seed, step, *([2**32, stream] if stream else []))
-        chosen = self._choose(np.random.default_rng(drawn_from), n_clips)
+        drawn_from = self._drawn_from(step, stream)
+        chosen = self.clips(step, n_clips, stream)
         share = n_clips // n_parts
         mine = range(part * share, (part + 1) * share)
         return self._windows([chosen[i] for i in mine], [(*drawn_from, i) for i in mine])
+
+    def clips(self, step: int, n_clips: int, stream: int = 0) -> list[Clip]:
+        """The clips that the windows of a step's whole batch are cut from."""
+        return self._choose(np.random.default_rng(self._drawn_from(step, stream)), n_clips)
+
+    def _drawn_from(self, step: int, stream: int) -> tuple[int, ...]:
+        return (self.seed, step, *([2**32, stream] if stream else []))
 
     def validation_batch(self, number: int, n_clips: int) -> Batch | None:
         """The ``number``-th batch of the validation clips, the same each time; None when they are used up."""

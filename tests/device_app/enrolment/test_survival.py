@@ -98,6 +98,15 @@ def state(index: Index) -> object:
     return sounds, [(entry.kind, entry.event, entry.undone is None) for entry in index.corrections]
 
 
+def rehearse(play: Play) -> tuple[object, object, int]:
+    """Play a scene undisturbed: what the index says before and after it, and its number of operations."""
+    play.set_up()
+    before = state(Profile(play.profile).index)
+    status, n_operations = play.run(at=None)
+    assert status == 0, play.log.read_text()
+    return before, state(Profile(play.profile).index), n_operations
+
+
 def check(play: Play, embedder: Embedder, before: object, after: object) -> None:
     """The profile is as it was before or as it is after, it can be listened with, and no finished take is lost."""
     profile = Profile(play.profile)
@@ -117,12 +126,8 @@ def test_a_kill_before_any_operation_leaves_the_last_good_state(
     name: str, every: int, stage: Path, embedder: Embedder, tmp_path: Path
 ) -> None:
     play = Play(stage, name, tmp_path)
-    play.set_up()
-    before = state(Profile(play.profile).index)
-    status, n_operations = play.run(at=None)
-    assert status == 0, play.log.read_text()
+    before, after, n_operations = rehearse(play)
     assert n_operations >= 3
-    after = state(Profile(play.profile).index)
     done = set()
     for at in range(SCENES.index(name) % every, n_operations, every):
         play.set_up()
@@ -146,10 +151,7 @@ def test_a_disk_that_is_full_from_any_operation_on_is_a_sentence_and_changes_not
     name: str, every: int, stage: Path, embedder: Embedder, tmp_path: Path
 ) -> None:
     play = Play(stage, name, tmp_path)
-    play.set_up()
-    before = state(Profile(play.profile).index)
-    _, n_operations = play.run(at=None)
-    after = state(Profile(play.profile).index)
+    before, after, n_operations = rehearse(play)
     n_refused = 0
     for at in range(SCENES.index(name) % every, n_operations, every):
         play.set_up()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+import device_app
 from device_app.__main__ import main
 from device_app.enrolment.profile import Profile
 from device_app.enrolment.profile_files import NewRecording, read_flac
@@ -98,6 +99,18 @@ def test_a_recording_in_the_profile_says_when_and_from_what_it_was_recorded_and_
     assert (stored.origin, stored.recorded, stored.id) == (taken.origin, taken.recorded, entry.id)
     assert (entry.origin, entry.recorded) == (taken.origin, taken.recorded)
     assert sf.SoundFile(path).title == "dog"
+
+
+def test_the_command_that_hears_what_was_taught_names_the_same_profile_and_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, profile = tmp_path / "my model.onnx", tmp_path / "profile"
+    model.symlink_to(Path(device_app.__file__).parent / "data" / "model.onnx")
+    enrol = ["enrol", "dog", "--from", str(DOGS[0]), "--profile", str(profile)]
+    assert main(enrol) == 0
+    assert f"earmark listen --profile {profile}\n" in capsys.readouterr().err
+    assert main([*enrol, "--model", str(model)]) == 0
+    assert f"earmark listen --profile {profile} --model '{model}'\n" in capsys.readouterr().err
 
 
 def test_files_are_judged_as_they_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
