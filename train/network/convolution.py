@@ -79,19 +79,19 @@ class _TinyMap(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         n, c, height, width = x.shape
-        flat = x.permute(0, 2, 3, 1).reshape(n, -1)
+        flat = x.permute(0, 2, 3, 1).reshape(n, height * width * c)  # of a process without rows, too
         taps = weight.permute(0, 2, 3, 1)  # (D, 3, 3, C)
         seen = [taps[:, 1 - i : 1 - i + height, 1 - j : 1 - j + width] for i in range(height) for j in range(width)]
         dense = torch.stack(seen).view(-1, height * width * c)  # (cells * D, cells * C)
         ctx.save_for_backward(flat, dense)
         ctx.kernel, ctx.map = weight.shape, (height, width)
-        return (flat @ dense.T).view(n, height, width, -1).permute(0, 3, 1, 2)
+        return (flat @ dense.T).view(n, height, width, len(weight)).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         (flat, dense), (gradient,) = ctx.saved_tensors, gradients
         (d, c, _, _), (height, width) = ctx.kernel, ctx.map
-        rows = gradient.permute(0, 2, 3, 1).reshape(len(flat), -1)  # (B, cells * D)
+        rows = gradient.permute(0, 2, 3, 1).reshape(len(flat), height * width * d)  # (B, cells * D)
         to_x = (rows @ dense).view(len(flat), height, width, c).permute(0, 3, 1, 2)
         products = (rows.T @ flat).view(height, width, d, height, width, c)
         taps = products.new_zeros(d, 3, 3, c)

@@ -9,6 +9,10 @@ from train.frontend import make_frontend
 from train.network.backbone import Backbone
 from train.network.heads import MLAPHead, SimCLRProjector, SimSiamHead
 from train.network.losses import distil, mlap, nt_xent, simsiam
+from train.run.processes import gather_rows, rank
+
+_ROWS_AT_A_TIME = 16
+"""A branch that computes some of the rows computes a multiple of this many: oneDNN makes kernels anew for each size."""
 
 
 class PretrainingSystem(nn.Module):
@@ -77,7 +81,7 @@ class PretrainingSystem(nn.Module):
 
     def _distil_loss(self, h: Tensor, targets: Tensor) -> Tensor:
         """Weighted sum over the teachers, each on its branch."""
-        answers = self.answers(h)
+        answers = self.answers(h, targets.any(dim=2))
         cfg = self.cfg.distil
         terms = [
             weight * distil(answer, target, cfg.contrast_weight, cfg.temperature, self.training)
@@ -85,12 +89,34 @@ class PretrainingSystem(nn.Module):
         ]
         return torch.stack(terms).sum()
 
-    def answers(self, h: Tensor) -> list[Tensor]:
-        """What each teacher is predicted to say, (N, P), of the clips that :meth:`Backbone.shared` made ``h`` of."""
+    def answers(self, h: Tensor, asked: Tensor | None = None) -> list[Tensor]:
+        """What each teacher is predicted to say of the clips that :meth:`Backbone.shared` made ``h`` of.
+
+        Args:
+            h: Of N clips.
+            asked: (n_teachers, N) bool, the clips that each teacher's answer is wanted for; all of them if not given.
+
+        Returns:
+            (N, P) for each teacher. A branch computes the clips that some teacher of it is asked about, a few more to
+            have a round number, and zeros for the others.
+        """
         assert self.students is not None
         branches = self.cfg.distil.branches
-        embeddings = {name: self.backbone.branch(h, self.cfg.model.tasks.index(name)) for name in sorted(set(branches))}
-        return [student(embeddings[name]) for student, name in zip(self.students, branches, strict=True)]
+        found: list[Tensor] = [h] * len(branches)
+        for name in sorted(set(branches)):
+            mine = [i for i, branch in enumerate(branches) if branch == name]
+            rows = None
+            if asked is not None:
+                # Where batch norms are taken over all processes, these compute together what one would.
+                rows = rows_to_compute(asked[mine].any(dim=0), self.training and self.cfg.run.share_batch_norms)
+            part = h if rows is None else _select(h, rows)
+            embedding = self.backbone.branch(part, self.cfg.model.tasks.index(name))
+            for i in mine:
+                answer = self.students[i](embedding)
+                found[i] = (
+                    answer if rows is None else answer.new_zeros(len(h), answer.shape[1]).index_copy(0, rows, answer)
+                )
+        return found
 
     def _contrastive_loss(self, embedding: Tensor, n: int) -> Tensor:
         assert self.contrastive is not None
@@ -99,3 +125,29 @@ class PretrainingSystem(nn.Module):
             return nt_xent(z[:n], z[n:], self.cfg.loss.temperature, everywhere=self.training)
         z, p = self.contrastive(embedding)
         return simsiam(z[:n], p[:n], z[n:], p[n:])
+
+
+def _select(h: Tensor, rows: Tensor) -> Tensor:
+    """``h[rows]`` in the memory layout of ``h``, its gradient too."""
+    if h.ndim == 4 and h.is_contiguous(memory_format=torch.channels_last):
+        return h.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
+    return h.index_select(0, rows)
+
+
+def rows_to_compute(wanted: Tensor, everywhere: bool) -> Tensor | None:
+    """Those of this process's rows that a branch computes; None for all of them.
+
+    Args:
+        wanted: (N,) bool, the rows whose embedding is wanted.
+        everywhere: Whether to round the number of rows of all processes together, if there are several.
+
+    Returns:
+        Ascending indices of the rows that are wanted, and of the first others up to a multiple of ``_ROWS_AT_A_TIME``.
+    """
+    n = len(wanted)
+    wanted = gather_rows(wanted.float()) if everywhere else wanted.float()
+    n_rows = max(1, -(-int(wanted.sum()) // _ROWS_AT_A_TIME)) * _ROWS_AT_A_TIME
+    if n_rows >= len(wanted):
+        return None
+    rows = wanted.argsort(descending=True, stable=True)[:n_rows] - (rank() * n if everywhere else 0)
+    return rows[(rows >= 0) & (rows < n)].sort().values

@@ -62,7 +62,7 @@ def share_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over the rows of all processes, each with equally many, on a CPU (torch's own needs a GPU)."""
+    """Batch norm over the rows of all processes, however many each has, on a CPU (torch's own needs a GPU)."""
 
     @classmethod
     def of(cls, norm: nn.modules.batchnorm._BatchNorm) -> "SharedBatchNorm":
@@ -78,14 +78,13 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         if not self.training:
             return super().forward(x)
         axes = [0, *range(2, x.ndim)]
-        world = distributed.get_world_size()
         shape = [1, -1] + [1] * (x.ndim - 2)
-        mean = all_reduce(x.mean(axes)) / world
+        n = float(all_reduce(x.new_tensor(x.numel() // x.shape[1], dtype=torch.float64)))
+        mean = all_reduce(x.sum(axes, dtype=torch.float32)) / n
         centred = x - mean.view(shape)
-        variance = all_reduce(centred.square().mean(axes)) / world
+        variance = all_reduce(centred.square().sum(axes)) / n
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():
-                n = x.numel() // x.shape[1] * world
                 momentum = 0.1 if self.momentum is None else self.momentum
                 self.num_batches_tracked.add_(1)
                 self.running_mean.lerp_(mean.detach(), momentum)

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.train.tiny import tiny_config
 from train.augment.chain import Augmenter
 from train.config import Contrastive, Variant
-from train.network.losses import mlap, nt_xent, simsiam
-from train.network.system import PretrainingSystem
+from train.network.losses import distil, mlap, nt_xent, simsiam
+from train.network.system import PretrainingSystem, rows_to_compute
 
 CLIPS = torch.from_numpy(np.random.default_rng(0).standard_normal((6, 4000)).astype(np.float32))
 VIEWS, LABELS = Augmenter(tiny_config().augment, 16_000).two_views(CLIPS, 0)
@@ -76,6 +78,54 @@ def test_the_shared_part_is_computed_once_for_both_tasks() -> None:
     system.backbone.stem_conv.register_forward_hook(lambda *_: calls.append(1))
     system(VIEWS, LABELS)
     assert len(calls) == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(wanted=st.lists(st.booleans(), min_size=2, max_size=70))
+def test_a_branch_computes_the_rows_that_are_wanted_and_few_others(wanted: list[bool]) -> None:
+    rows = rows_to_compute(torch.tensor(wanted), everywhere=False)
+    n_least = 16 * max(1, -(-sum(wanted) // 16))
+    if n_least >= len(wanted):
+        assert rows is None
+    else:
+        assert rows is not None
+        assert len(rows) == len(set(rows.tolist())) == n_least
+        assert rows.tolist() == sorted(rows.tolist())
+        assert set(np.flatnonzero(wanted)) <= set(rows.tolist())
+
+
+def test_what_no_teacher_is_asked_about_is_left_out_of_a_branch_and_the_losses_are_the_same() -> None:
+    config = tiny_config(
+        model={"tasks": ["invariant", "sensitive", "distilled", "speaker"]},
+        distil={
+            "teachers": ["a", "b"],
+            "teacher_weights": [1.0, 2.0],
+            "teacher_branches": ["distilled", "speaker"],
+            "n_dims": 5,
+            "contrast_weight": 0.5,
+        },
+    )
+    system = PretrainingSystem(config).eval()
+    taught, targets = torch.randn(40, 4000), torch.nn.functional.normalize(torch.randn(2, 40, 5), dim=2)
+    targets[1, 3:25] = 0  # 18 are left
+    h = system.backbone.shared(system.frontend(taught))
+    sizes = []
+    heads = system.backbone.heads
+    heads[2].register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
+    heads[3].register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
+    answers = system.answers(h, targets.any(dim=2))
+    assert sizes == [40, 32]
+    whole = system.answers(h)
+    terms = [
+        weight * distil(answer, target, 0.5, 0.07)
+        for weight, answer, target in zip((1, 2), whole, targets, strict=True)
+    ]
+    assert system(VIEWS, LABELS, taught, targets)["distil"].item() == pytest.approx(sum(terms).item(), rel=1e-5)
+    torch.testing.assert_close(answers[0], whole[0])
+    asked = targets[1].any(dim=1)
+    torch.testing.assert_close(answers[1][asked], whole[1][asked])
+    for answer in answers:
+        assert answer.shape == (40, 5)
 
 
 def test_the_papers_three_channels_go_through_the_whole_system() -> None:

@@ -59,27 +59,46 @@ os._exit(0)  # gloo's threads abort now and then when one process tidies up befo
 """
 
 
+TWO_BRANCHES: dict[str, dict[str, object]] = {
+    "model": {"tasks": ["invariant", "sensitive", "distilled", "speaker"]},
+    "distil": {
+        "teachers": ["a", "b"],
+        "teacher_weights": [1.0, 2.0],
+        "teacher_branches": ["distilled", "speaker"],
+        "n_dims": 5,
+        "contrast_weight": 0.3,
+    },
+}
+
+
 @pytest.mark.parametrize(
-    "sections",
+    ("sections", "not_asked"),
     [
-        {"model": {"variant": "parallel"}},
-        {"model": {"variant": "series"}, "loss": {"contrastive": "simsiam"}},
-        {
-            "model": {"tasks": ["invariant", "sensitive", "distilled"]},
-            "distil": {"teachers": ["a", "b"], "teacher_weights": [1.0, 2.0], "n_dims": 5, "contrast_weight": 0.3},
-        },
+        ({"model": {"variant": "parallel"}}, []),
+        ({"model": {"variant": "series"}, "loss": {"contrastive": "simsiam"}}, []),
+        (
+            {
+                "model": {"tasks": ["invariant", "sensitive", "distilled"]},
+                "distil": {"teachers": ["a", "b"], "teacher_weights": [1.0, 2.0], "n_dims": 5, "contrast_weight": 0.3},
+            },
+            [],
+        ),
+        (TWO_BRANCHES, [*range(17), 23, 30, 31]),  # the first process is asked about little, and pads for both
+        (TWO_BRANCHES, [3, *range(20, 40)]),  # the second one's branch has nothing to compute but what pads
+        (TWO_BRANCHES, [1, 2, 5, 18, *range(20, 40)]),  # and here not even that
     ],
-    ids=["simclr-parallel", "simsiam-series", "distilled"],
+    ids=["simclr-parallel", "simsiam-series", "distilled", "asked-unevenly", "one-is-not-asked", "one-has-no-rows"],
 )
 def test_two_processes_give_the_loss_and_the_gradients_of_one_with_the_whole_batch(
-    sections: dict[str, dict[str, object]], tmp_path: Path
+    sections: dict[str, dict[str, object]], not_asked: list[int], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     system = PretrainingSystem(tiny_config(**sections))
     views = torch.randn(16, 4000)
     labels = (torch.rand(8, 7) < 0.5).float()
     state = {name: value.clone() for name, value in system.state_dict().items()}
-    taught, targets = torch.randn(12, 4000), torch.nn.functional.normalize(torch.randn(2, 12, 5), dim=2)
+    taught, targets = torch.randn(40, 4000), torch.nn.functional.normalize(torch.randn(2, 40, 5), dim=2)
+    targets[1, not_asked] = 0
     given = {"views": views, "labels": labels, "taught": taught, "targets": targets}
     torch.save({"sections": sections, "state": state, **given}, tmp_path / "given.pt")
     (tmp_path / "worker.py").write_text(WORKER)
