@@ -5,9 +5,9 @@ from pathlib import Path
 
 from export.errors import ExportError
 from export.graph.folding import FoldedNetwork, add_linear_head, fold
-from export.graph.spectrum import SPECTRUM, spectrum_head
+from export.graph.spectrum import MOVEMENT, SPECTRUM, spectrum_heads
 from train.checkpoint import CheckpointInfo, LinearHead, load_backbone, load_linear_heads
-from train.config import DISTILLED, INVARIANT, SENSITIVE, SPEAKER, Config
+from train.config import DISTILLED, INVARIANT, SENSITIVE, Config
 from train.network.backbone import Backbone
 
 DESCRIPTIONS = {
@@ -17,7 +17,8 @@ DESCRIPTIONS = {
     "events": "sound events: predicts the answers of EfficientAT mn04",
     "words": "what is said, whoever says it: predicts the answers of Google's speech_embedding",
     "voice": "who speaks, whatever is said: predicts the answers of Resemblyzer's GE2E",
-    SPECTRUM: "what colours a sound: mean, spread and movement of its cepstrum, which nothing taught",
+    SPECTRUM: "what colours a sound: the mean of its cepstrum, which nothing taught",
+    MOVEMENT: "how a sound moves: spread and change of its cepstrum, which nothing taught",
 }
 """What each head is for, in words."""
 
@@ -45,10 +46,11 @@ def read_network(checkpoint: Path) -> TrainedNetwork:
     linear_heads = load_linear_heads(checkpoint)
     for name, head in linear_heads.items():
         network = add_linear_head(network, name, head.branch, head.linear)
-    # One teacher's branch says no more than the head on it.
-    heads = [head for head in network.heads if head.name != SPEAKER]
+    # A branch that teachers taught says no more than their heads on it, and would only count twice.
+    taught = {head.branch for head in linear_heads.values()}
+    heads = [head for head in network.heads if head.name not in taught]
     if config.frontend.channels == "log-mel":
-        heads.append(spectrum_head(config.frontend.n_mels))
+        heads += spectrum_heads(config.frontend.n_mels)
     network = replace(network, heads=tuple(heads))
     return TrainedNetwork(network, backbone, linear_heads, config, info)
 

@@ -1,9 +1,10 @@
-"""A head that nothing taught: the cepstrum's mean, spread and movement over the clip.
+"""Two heads that nothing taught: the cepstrum's mean over the clip, and its spread and movement.
 
-What colours a sound, a throat, a body, a room, says who or what made it better than any of the network's branches can
-at this size (docs/EXPORT.md); it costs next to nothing, as the graph has the log-mel spectrogram anyway. The cosine
-transform (DCT-II) is of all bands, so that it loses nothing: it only makes what is smooth over frequency and what is
-not two kinds of direction, whose spreads :mod:`export.graph.whitening` evens out.
+What colours a sound, a throat, a body, a room, says who made it better than any of the network's branches can at this
+size, and how it moves tells calls, pitches and speeds apart (docs/EXPORT.md). Both cost next to nothing, as the graph
+has the log-mel spectrogram anyway. The cosine transform (DCT-II) is of all bands, so that it loses nothing: it only
+makes what is smooth over frequency and what is not two kinds of direction, whose spreads
+:mod:`export.graph.whitening` evens out.
 Shapes: B clips, M bands, T frames.
 """
 
@@ -15,7 +16,9 @@ from export.graph.folding import Array, FoldedHead
 from export.graph.graph_writer import GraphWriter
 
 SPECTRUM = "spectrum"
-"""Name of the head, and of what it starts from."""
+"""Name of the head of the means, and of what both start from."""
+MOVEMENT = "movement"
+"""Name of the head of the spreads."""
 _LEAST_VARIANCE = 1e-6
 """Added to variances, so that the root of none of them is steep."""
 
@@ -26,9 +29,11 @@ def cosine_basis(n_mels: int) -> Array:
     return np.cos(angle) * np.sqrt(2 / n_mels)
 
 
-def spectrum_head(n_mels: int) -> FoldedHead:
-    """The head as it is before whitening: (B, 3 M) statistics, unchanged."""
-    return FoldedHead(SPECTRUM, SPECTRUM, np.eye(3 * n_mels), np.zeros(3 * n_mels))
+def spectrum_heads(n_mels: int) -> list[FoldedHead]:
+    """The heads as they are before whitening: (B, M) and (B, 2 M) of the statistics, unchanged."""
+    mean, spreads = np.split(np.eye(3 * n_mels), [n_mels])
+    parts = {SPECTRUM: mean, MOVEMENT: spreads}
+    return [FoldedHead(name, SPECTRUM, rows, np.zeros(len(rows))) for name, rows in parts.items()]
 
 
 def spectrum_statistics(spectrogram: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.graph.folding import Array, FoldedNetwork
-from export.graph.spectrum import SPECTRUM
+from export.graph.spectrum import MOVEMENT, SPECTRUM
 from train.config import INVARIANT, SENSITIVE
 
 POWERS = {INVARIANT: 1.0, SENSITIVE: 1.0}
@@ -40,7 +40,7 @@ class Whitening:
         values = rows.astype(np.float64)
         mean = values.mean(axis=0)
         scale = np.ones(values.shape[1])
-        if name == SPECTRUM:  # its parts are in units of their own
+        if name in (SPECTRUM, MOVEMENT):  # its parts are in units of their own
             scale = 1.0 / np.maximum(values.std(axis=0), np.finfo(np.float32).eps)
         variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(((values - mean) * scale).T)))
         variances = np.maximum(variances, 0.0)

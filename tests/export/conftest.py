@@ -27,7 +27,7 @@ LEAST_COSINE = {"invariant": 0.93, "sensitive": 0.93}
 trained one, most of all where whitening makes much of the little in which its embeddings differ."""
 OTHER_LEAST_COSINE = 0.97
 
-HEADS = ["invariant", "sensitive", "distilled", "events", "other-teacher", "spectrum"]
+HEADS = ["invariant", "sensitive", "events", "other-teacher", "spectrum", "movement"]
 
 
 def config() -> Config:

@@ -12,8 +12,10 @@ import torch
 from device_app.errors import ModelFileError
 from device_app.model.embedder import load_embedder
 from device_app.model.model_file import SCHEMA, read_model_file
+from export import model_export
 from export.graph.checkpoint_network import choose_heads, read_network
-from export.model_export import N_BANK, bank_clips, draw_windows, export_model, read_architecture
+from export.graph.folding import fold
+from export.model_export import bank_clips, draw_windows, export_model, read_architecture
 from export.proof.reference import Reference
 from tests.export.conftest import HEADS, LEAST_COSINE, OTHER_LEAST_COSINE, config
 from train.corpus.cache import Cache
@@ -45,8 +47,9 @@ def test_int8_is_close_to_fp32(models: Path, cache: Cache) -> None:
 
 def test_the_clips_of_the_bank_are_those_that_its_windows_are_cut_from(cache: Cache) -> None:
     clips, bank = bank_clips(cache, config()), draw_windows(cache, config()).bank
-    assert len(clips) == len(bank) == N_BANK
-    for i in (*range(40), *range(N_BANK // 2, N_BANK // 2 + 40)):
+    half = model_export.N_BANK // 2
+    assert len(clips) == len(bank) == 2 * half
+    for i in (*range(40), *range(half, half + 40)):
         window = (bank[i] * 32768).astype(np.int16).tobytes()
         clip = cache.samples(clips[i], 0, clips[i].n_samples).tobytes()
         assert window in clip or clip in window  # a short clip lies amid silence
@@ -143,10 +146,10 @@ def test_another_reader_finds_the_inputs_the_outputs_and_the_plain_keys(models: 
     assert {output.name: output.shape[1] for output in session.get_outputs()} == {
         "invariant": 16,
         "sensitive": 16,
-        "distilled": 16,
         "events": 6,
         "other-teacher": 6,
-        "spectrum": 3 * config().frontend.n_mels,
+        "spectrum": config().frontend.n_mels,
+        "movement": 2 * config().frontend.n_mels,
     }
     entries = session.get_modelmeta().custom_metadata_map
     assert entries["sample_rate"] == "16000"
@@ -184,7 +187,7 @@ def test_golden_vectors_are_met_where_they_were_made_and_missed_by_another_netwo
 
 
 def test_an_unknown_head_of_a_file_lists_those_there_are(models: Path) -> None:
-    with pytest.raises(ModelFileError, match="has no head 'pitch': choose of invariant, sensitive, distilled"):
+    with pytest.raises(ModelFileError, match="has no head 'pitch': choose of invariant, sensitive, events"):
         load_embedder(models / "int8.onnx", ["invariant", "pitch"])
 
 
@@ -193,7 +196,7 @@ def test_a_head_that_a_teacher_taught_is_the_students_layer_on_the_distilled_emb
 ) -> None:
     trained = read_network(checkpoint)
     head = next(head for head in trained.network.heads if head.name == "events")
-    base = next(head for head in trained.network.heads if head.name == "distilled")
+    base = next(head for head in fold(trained.backbone).heads if head.name == "distilled")
     linear = trained.linear_heads["events"].linear
     pooled = np.random.default_rng(0).standard_normal(base.weight.shape[1])
     with torch.no_grad():
