@@ -44,8 +44,9 @@ def listen(
                     on_event(event, epoch_s)
 
 
-_LIVE_BLOCK_S = 0.05
-"""A block is heard when it is full: shorter ones are heard sooner and cost more."""
+_LIVE_BLOCK_S = 0.125
+"""As long as the step between two looks at a beginning: each block is looked at as soon as it is there, and wakes two
+processes. Shorter ones would wake them more often for nothing, longer ones would be heard later."""
 
 
 def open_capture(source: Source, *, wait: bool) -> Capture:

@@ -1,7 +1,6 @@
 """Tells cheaply whether anything stands out from the room, so that the network is spared what does not."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from device_app.arrays import FloatArray
 
@@ -40,8 +39,9 @@ class NoiseGate:
         self._stop = int(edges[-1])
         self._taper = np.hanning(self._frame).astype(np.float32)
         self._rest: FloatArray = np.zeros(0, np.float32)
-        self._floor = np.zeros(len(self._starts))  # mean level of each band, dB
-        self._spread = np.full(len(self._starts), _MARGIN_DB[0] / _SPREADS)  # mean distance from it
+        # Of six bands at a time Python makes less work than numpy.
+        self._floor = [0.0] * len(self._starts)  # mean level of each band, dB
+        self._spread = [_MARGIN_DB[0] / _SPREADS] * len(self._starts)  # mean distance from it
         self._n_learned = 0
         self._n_since_onset = self._n_since_last = 0
         self._n_learn = round(_LEARN_S / _FRAME_S)
@@ -61,7 +61,7 @@ class NoiseGate:
         self._rest = self._rest[n_frames * self._frame :]
         power = np.abs(np.fft.rfft(frames * self._taper)[:, : self._stop]) ** 2 / self._frame**2
         bands = 10.0 * np.log10(np.add.reduceat(power, self._starts, axis=1) + 1e-13)
-        stands_out = [self._take(level) for level in bands]  # every frame is to be learned from
+        stands_out = [self._take(level) for level in bands.tolist()]  # every frame is to be learned from
         return any(stands_out)
 
     @property
@@ -69,8 +69,8 @@ class NoiseGate:
         """How long ago, before the end of what was pushed, that which stands out (or did at last) began to."""
         return (self._n_since_onset * self._frame + len(self._rest)) / self._sample_rate
 
-    def _take(self, level: NDArray[np.float64]) -> bool:
-        """One frame's (n_bands,) levels in dB."""
+    def _take(self, level: list[float]) -> bool:
+        """One frame's levels in the bands, dB."""
         stands_out = self._learn(level)
         self._n_since_onset += 1
         self._n_since_last += 1
@@ -80,19 +80,24 @@ class NoiseGate:
             self._n_since_last = 0
         return stands_out
 
-    def _learn(self, level: NDArray[np.float64]) -> bool:
-        if level.max() < _SILENT_DB:
+    def _learn(self, level: list[float]) -> bool:
+        if max(level) < _SILENT_DB:
             return False
         if self._n_learned < self._n_learn:
             self._n_learned += 1
-            off = level - self._floor
-            self._floor += off / self._n_learned
-            if self._n_learned > 1:  # the first level is as far from nothing as it is high
-                self._spread += (np.abs(off) - self._spread) / self._n_learned
+            for band, of_band in enumerate(level):
+                off = of_band - self._floor[band]
+                self._floor[band] += off / self._n_learned
+                if self._n_learned > 1:  # the first level is as far from nothing as it is high
+                    self._spread[band] += (abs(off) - self._spread[band]) / self._n_learned
             return True
-        above = level - self._floor
-        bands_out = above > np.clip(_SPREADS * self._spread, *_MARGIN_DB)
-        share = _FRAME_S / np.where(bands_out, _YIELD_S, _SETTLE_S)
-        self._floor += share * above
-        self._spread += np.where(bands_out, 0.0, share * (np.abs(above) - self._spread))
-        return bool(bands_out.any())
+        stands_out = False
+        for band, of_band in enumerate(level):
+            above = of_band - self._floor[band]
+            if above > min(max(_SPREADS * self._spread[band], _MARGIN_DB[0]), _MARGIN_DB[1]):
+                stands_out = True
+                self._floor[band] += _FRAME_S / _YIELD_S * above
+            else:
+                self._floor[band] += _FRAME_S / _SETTLE_S * above
+                self._spread[band] += _FRAME_S / _SETTLE_S * (abs(above) - self._spread[band])
+        return stands_out

@@ -21,6 +21,10 @@ it passes for the room."""
 _BRIEF_S = 0.4
 """What has lasted for less than this is a small part of a window, and is repeated until it fills one."""
 
+_SHIFT = 0.25
+"""How far a window of a live source may be shifted, as a share of the step between two: soxr delivers in lumps of up to
+0.03 s, and a step may be no whole number of a device's samples."""
+
 
 @dataclass(slots=True)
 class Counts:
@@ -63,6 +67,7 @@ class Recogniser:
         config: When evidence becomes an event.
         settings: Of the sounds that have some of their own.
         on_window: Called with each window, before the events that it caused are returned.
+        live: Whether windows shift a little so that they end with the blocks that come: none of it waits for the next.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Recogniser:
         *,
         settings: Mapping[str, SoundSettings] | None = None,
         on_window: Callable[[HeardWindow], None] | None = None,
+        live: bool = False,
     ) -> None:
         config = config or DetectionConfig()
         self._rate, self._clip = embedder.metadata.sample_rate, embedder.metadata.clip_samples
@@ -83,14 +89,18 @@ class Recogniser:
         self._head = head
         lead = max(0, self._clip - 2 * self._step)  # the first window ends a hop after the first sample
         self._windows = WindowStream(
-            sample_rate=self._rate, clip_samples=self._clip, hop_samples=self._step, lead_samples=lead
+            sample_rate=self._rate,
+            clip_samples=self._clip,
+            hop_samples=self._step,
+            lead_samples=lead,
+            shift_samples=round(_SHIFT * self._step) if live else 0,
         )
         self._gate = NoiseGate(self._rate)
         self._detector = Detector(head.sounds, self._clip / self._rate, config, settings)
         self._on_window = on_window
         self._n_quiet = 0  # steps since something stood out
         self._between = True  # whether the last window lay between two of the hop
-        self._next_s = -np.inf  # where the next window starts, if no audio is lost
+        self._last_s = -np.inf  # where the last window started
         self._end_s = 0.0
         self.counts = Counts()
 
@@ -109,10 +119,11 @@ class Recogniser:
 
     def _take(self, waveform: FloatArray, start_s: float) -> list[SoundEvent]:
         """One window. Those between two of the hop are passed over, save for a while after something began."""
-        follows = abs(start_s - self._next_s) < 0.5 / self._rate
-        self._next_s = start_s + self._step / self._rate
+        n_new = round((start_s - self._last_s) * self._rate) if self._last_s > -np.inf else self._clip
+        self._last_s = start_s
+        follows = 0 < n_new <= (1.0 + _SHIFT) * self._step  # after a gap zeros lead: two steps or more
         self._between = follows and not self._between
-        stands_out = self._gate.push(waveform[-self._step :] if follows else waveform)
+        stands_out = self._gate.push(waveform[-n_new:] if follows else waveform)
         self._n_quiet = 0 if stands_out else self._n_quiet + 1
         since_s = self._gate.since_onset_s
         fresh = since_s < self._fresh_s

@@ -203,7 +203,7 @@ class Session:
         embedder = before.embedder if before is not None and known else load_embedder(listen.model)
         head = profile.head(embedder)
         _warn_of_untaught(config, profile.taught)
-        recogniser = Recogniser(embedder, head, settings=profile.settings, on_window=self._on_window)
+        recogniser = Recogniser(embedder, head, settings=profile.settings, on_window=self._on_window, live=source.live)
         keep_history = listen.history is not None or not isinstance(source, FileSource)
         outputs = Outputs(config, embedder.metadata.model_id, self._emit, keep_history=keep_history)
         room = RoomCollector(profile.path, embedder.metadata.model_id) if listen.learn_room else None

@@ -27,9 +27,9 @@ def scene() -> FloatArray:
     return wave
 
 
-def heard(embedder: Embedder, scene: FloatArray, n_block: int) -> list[HeardWindow]:
+def heard(embedder: Embedder, scene: FloatArray, n_block: int, *, live: bool = False) -> list[HeardWindow]:
     windows: list[HeardWindow] = []
-    recogniser = Recogniser(embedder, untaught_head(embedder), on_window=windows.append)
+    recogniser = Recogniser(embedder, untaught_head(embedder), on_window=windows.append, live=live)
     for start in range(0, len(scene), n_block):
         recogniser.push(Block(scene[start : start + n_block], RATE, start, 0, 0.0))
     return windows
@@ -52,6 +52,18 @@ def test_the_windows_are_the_same_however_the_stream_is_cut(embedder: Embedder, 
         assert (first.embedding is None) == (second.embedding is None)
         if first.embedding is not None and second.embedding is not None:
             np.testing.assert_allclose(first.embedding, second.embedding, atol=1e-6)
+
+
+def test_a_live_sources_windows_end_with_its_blocks(embedder: Embedder, scene: FloatArray) -> None:
+    n_block = 2100  # a little longer than the step between two windows
+    windows = heard(embedder, scene, n_block, live=True)
+    ends = np.array([round((window.start_s + 1.0) * RATE) for window in windows])
+    np.testing.assert_array_equal(ends[2:] % n_block, 0)
+    assert set(np.diff(ends)[1:].tolist()) == {n_block, 2 * n_block}
+    onsets = [window.start_s + 1.0 for window in windows if window.weight == 1.0 and window.start_s > 4.0]
+    np.testing.assert_allclose(np.diff(onsets), n_block / RATE)
+    assert ONSET_S < onsets[0] <= ONSET_S + n_block / RATE + 1e-9
+    assert len(onsets) == 5  # in three quarters of a second
 
 
 def test_the_network_sees_the_beginning_of_a_sound_without_the_room_before_it(
