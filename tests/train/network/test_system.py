@@ -120,7 +120,9 @@ def test_what_no_teacher_is_asked_about_is_left_out_of_a_branch_and_the_losses_a
         weight * distil(answer, target, 0.5, 0.07)
         for weight, answer, target in zip((1, 2), whole, targets, strict=True)
     ]
-    assert system(VIEWS, LABELS, taught, targets)["distil"].item() == pytest.approx(sum(terms).item(), rel=1e-5)
+    assert system(VIEWS, LABELS, taught, targets)["distil"].item() == pytest.approx(
+        torch.stack(terms).sum().item(), rel=1e-5
+    )
     torch.testing.assert_close(answers[0], whole[0])
     asked = targets[1].any(dim=1)
     torch.testing.assert_close(answers[1][asked], whole[1][asked])
