@@ -150,7 +150,8 @@ model: corpus $(ENVIRONMENT)/.unpacked $(UNPACKED)/.unpacked ## rebuild the ship
 	$(PY) -m train pretrain --config configs/second-stage.toml --cache $(SECOND_CACHE) --teachers $(TEACHERS) --from runs/first/last.pt --out runs/second --resume
 	$(MAKE) model-cache
 	$(PY) -m train teachers --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS)
-	$(PY) -m train pretrain --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/second/last.pt --out runs/model --resume
+	$(PY) -m train pretrain --config configs/third-stage.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/second/last.pt --out runs/third --resume
+	$(PY) -m train pretrain --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/third/last.pt --out runs/model --resume
 	$(PY) -m export runs/model/last.pt -o device_app/data/model.onnx --corpus $(MODEL_CACHE)
 	$(PY) -m train compact runs/model/last.pt --out train/weights.pt
 	$(PY) -m tests.golden.shipped_embedding runs/model/last.pt $(MODEL_CACHE)

@@ -357,7 +357,9 @@ def build_parser() -> argparse.ArgumentParser:
     results.set_defaults(run=_results)
 
     ablate = command("ablate", "train the shipped recipe briefly with one thing changed at a time; resumes")
-    ablate.add_argument("--config", type=Path, default=Path("configs/shipped.toml"), metavar="TOML", help="the recipe")
+    ablate.add_argument(
+        "--config", type=Path, default=Path("configs/third-stage.toml"), metavar="TOML", help="the recipe"
+    )
     ablate.add_argument(
         "--changes", type=Path, default=Path("configs/ablations.toml"), metavar="TOML", help="what to change of it"
     )

@@ -41,7 +41,7 @@ def test_each_change_is_trained_evaluated_and_put_into_the_document(cache: Cache
 
 
 def test_the_changes_of_the_repository_fit_the_recipe() -> None:
-    changes = read_changes(ROOT / "configs" / "ablations.toml", load_config(ROOT / "configs" / "shipped.toml"))
+    changes = read_changes(ROOT / "configs" / "ablations.toml", load_config(ROOT / "configs" / "third-stage.toml"))
     assert len({change.folder for change in changes}) == len(changes) > 10
 
 

@@ -160,7 +160,7 @@ def ablations_markdown(changes: Sequence[Change], rows: Sequence[dict[str, Any]]
             "# What each part of the shipped recipe is worth",
             "",
             "Made by `make ablations` (`python -m train ablate`), which trains what is missing and goes on where it "
-            f"was stopped: `configs/shipped.toml` from random weights for {run.max_steps} steps, with what "
+            f"was stopped: `configs/third-stage.toml` from random weights for {run.max_steps} steps, with what "
             "`configs/ablations.toml` changes. One row alone: `python -m train ablate --only NAME ...`. 5-way 1-shot "
             f"accuracy in %, logistic regression, {SETTINGS.tasks.n_tasks} tasks a set; one seed, so that a point or "
             "two says nothing. The sets are those that the recipe was chosen by.",
