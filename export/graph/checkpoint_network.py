@@ -17,8 +17,8 @@ DESCRIPTIONS = {
     "events": "sound events: predicts the answers of EfficientAT mn04",
     "words": "what is said, whoever says it: predicts the answers of Google's speech_embedding",
     "voice": "who speaks, whatever is said: predicts the answers of Resemblyzer's GE2E",
-    SPECTRUM: "what colours a sound: the mean of its cepstrum, which nothing taught",
-    MOVEMENT: "how a sound moves: spread and change of its cepstrum, which nothing taught",
+    SPECTRUM: "what colours a sound, however loud and long: the mean of its cepstrum, which nothing taught",
+    MOVEMENT: "how a sound moves and fills the clip: spread and change of its cepstrum, which nothing taught",
 }
 """What each head is for, in words."""
 

@@ -1,9 +1,10 @@
-"""Two heads that nothing taught: the cepstrum's mean over the clip, and its spread and movement.
+"""Two heads that nothing taught: what colours a sound, and how it moves, by its cepstrum.
 
-What colours a sound, a throat, a body, a room, says who made it better than any of the network's branches can at this
-size, and how it moves tells calls, pitches and speeds apart (docs/EXPORT.md). Both cost next to nothing, as the graph
-has the log-mel spectrogram anyway. The cosine transform (DCT-II) is of all bands, so that it loses nothing: it only
-makes what is smooth over frequency and what is not two kinds of direction, whose spreads
+The mean over the clip, a throat's, a body's, a room's, says who made a sound better than any of the network's branches
+can at this size; spread and change tell calls, pitches and speeds apart (docs/EXPORT.md). The mean's first coefficient,
+how loud a sound is and how much of the clip it fills, goes with how it moves. Both heads cost next to nothing, as the
+graph has the log-mel spectrogram anyway. The cosine transform (DCT-II) is of all bands, so that it loses nothing: it
+only makes what is smooth over frequency and what is not two kinds of direction, whose spreads
 :mod:`export.graph.whitening` evens out.
 Shapes: B clips, M bands, T frames.
 """
@@ -16,9 +17,9 @@ from export.graph.folding import Array, FoldedHead
 from export.graph.graph_writer import GraphWriter
 
 SPECTRUM = "spectrum"
-"""Name of the head of the means, and of what both start from."""
+"""Name of the head of colour, and of what both heads start from."""
 MOVEMENT = "movement"
-"""Name of the head of the spreads."""
+"""Name of the other head."""
 _LEAST_VARIANCE = 1e-6
 """Added to variances, so that the root of none of them is steep."""
 
@@ -30,10 +31,17 @@ def cosine_basis(n_mels: int) -> Array:
 
 
 def spectrum_heads(n_mels: int) -> list[FoldedHead]:
-    """The heads as they are before whitening: (B, M) and (B, 2 M) of the statistics, unchanged."""
-    mean, spreads = np.split(np.eye(3 * n_mels), [n_mels])
-    parts = {SPECTRUM: mean, MOVEMENT: spreads}
-    return [FoldedHead(name, SPECTRUM, rows, np.zeros(len(rows))) for name, rows in parts.items()]
+    """The heads as they are before whitening: (B, M - 1) and (B, 2 M + 1) of the statistics, unchanged."""
+    unchanged = np.eye(3 * n_mels)
+    return [
+        FoldedHead(name, SPECTRUM, unchanged[columns], np.zeros(len(columns)))
+        for name, columns in head_columns(n_mels).items()
+    ]
+
+
+def head_columns(n_mels: int) -> dict[str, list[int]]:
+    """Which of the statistics make up each head."""
+    return {SPECTRUM: [*range(1, n_mels)], MOVEMENT: [0, *range(n_mels, 3 * n_mels)]}
 
 
 def spectrum_statistics(spectrogram: Tensor) -> Tensor:

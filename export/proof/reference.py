@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from device_app.arrays import FloatArray
 from export.graph.checkpoint_network import TrainedNetwork
-from export.graph.spectrum import MOVEMENT, SPECTRUM, spectrum_statistics
+from export.graph.spectrum import head_columns, spectrum_statistics
 from export.graph.whitening import Whitening
 from train.evaluate.probing.probes import unit_length
 from train.frontend import SILENCE_DBFS, make_frontend
@@ -44,8 +44,8 @@ class Reference:
         for start in range(0, len(clips), _BATCH):
             spectrogram = self._frontend(torch.from_numpy(clips[start : start + _BATCH]))
             values = dict(zip(backbone.tasks, backbone(spectrogram), strict=True))
-            means, *spreads = spectrum_statistics(spectrogram).chunk(3, dim=1)
-            values |= {SPECTRUM: means, MOVEMENT: torch.cat(spreads, dim=1)}
+            statistics = spectrum_statistics(spectrogram)
+            values |= {name: statistics[:, columns] for name, columns in head_columns(spectrogram.shape[2]).items()}
             for name, head in self._trained.linear_heads.items():
                 values[name] = head.linear(values[head.branch])
             parts.append({name: values[name].numpy() for name in self._heads})

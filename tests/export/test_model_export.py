@@ -148,8 +148,8 @@ def test_another_reader_finds_the_inputs_the_outputs_and_the_plain_keys(models: 
         "sensitive": 16,
         "events": 6,
         "other-teacher": 6,
-        "spectrum": config().frontend.n_mels,
-        "movement": 2 * config().frontend.n_mels,
+        "spectrum": config().frontend.n_mels - 1,
+        "movement": 2 * config().frontend.n_mels + 1,
     }
     entries = session.get_modelmeta().custom_metadata_map
     assert entries["sample_rate"] == "16000"

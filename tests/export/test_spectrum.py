@@ -3,7 +3,14 @@ import torch
 from scipy.fft import dct
 
 from export.graph.graph_writer import GraphWriter
-from export.graph.spectrum import cosine_basis, spectrum_statistics, write_statistics
+from export.graph.spectrum import (
+    MOVEMENT,
+    SPECTRUM,
+    cosine_basis,
+    head_columns,
+    spectrum_statistics,
+    write_statistics,
+)
 from export.runtime import open_session
 
 
@@ -42,3 +49,11 @@ def test_a_spectrogram_that_does_not_change_has_no_spread() -> None:
     still = np.repeat(spectrogram(n_frames=1), 5, axis=3)
     found = spectrum_statistics(torch.from_numpy(still)).numpy()
     np.testing.assert_allclose(found[:, 8:], 1e-3, atol=1e-5)
+
+
+def test_the_two_heads_share_the_statistics_and_a_level_changes_none_of_the_colour() -> None:
+    columns = head_columns(8)
+    assert sorted(columns[SPECTRUM] + columns[MOVEMENT]) == list(range(24))
+    x = torch.from_numpy(spectrogram())
+    quiet, loud = (spectrum_statistics(x + level)[:, columns[SPECTRUM]].numpy() for level in (0.0, 3.0))
+    np.testing.assert_allclose(quiet, loud, atol=1e-5)
