@@ -75,9 +75,12 @@ class Head:
 
     def settle(self, evidence: FloatArray) -> FloatArray:
         """Hold (n, n_sounds) evidence below that of the sound with the highest discriminant."""
-        best = np.argmax(np.nan_to_num(self.discriminant(evidence), nan=-np.inf), axis=1)[:, None]
-        settled = np.minimum(evidence, np.take_along_axis(evidence, best, axis=1) - _BEHIND)
-        np.put_along_axis(settled, best, np.take_along_axis(evidence, best, axis=1), axis=1)
+        discriminant = self.discriminant(evidence)
+        discriminant[np.isnan(discriminant)] = -np.inf
+        row, best = np.arange(len(evidence)), discriminant.argmax(axis=1)
+        most = evidence[row, best]
+        settled = np.minimum(evidence, most[:, None] - _BEHIND)
+        settled[row, best] = most
         return settled
 
     def save(self, path: Path) -> None:

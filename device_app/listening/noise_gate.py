@@ -37,7 +37,7 @@ class NoiseGate:
         edges = np.searchsorted(frequency, [edge for edge in _EDGES_HZ if edge <= sample_rate / 2.0])
         self._starts = edges[:-1]
         self._stop = int(edges[-1])
-        self._taper = np.hanning(self._frame).astype(np.float32)
+        self._taper = (np.hanning(self._frame) / self._frame).astype(np.float32)
         self._rest: FloatArray = np.zeros(0, np.float32)
         # Of six bands at a time Python makes less work than numpy.
         self._floor = [0.0] * len(self._starts)  # mean level of each band, dB
@@ -59,7 +59,8 @@ class NoiseGate:
         n_frames = len(self._rest) // self._frame
         frames = self._rest[: n_frames * self._frame].reshape(n_frames, self._frame)
         self._rest = self._rest[n_frames * self._frame :]
-        power = np.abs(np.fft.rfft(frames * self._taper)[:, : self._stop]) ** 2 / self._frame**2
+        spectrum = np.fft.rfft(frames * self._taper)[:, : self._stop]
+        power = spectrum.real**2 + spectrum.imag**2
         bands = 10.0 * np.log10(np.add.reduceat(power, self._starts, axis=1) + 1e-13)
         stands_out = [self._take(level) for level in bands.tolist()]  # every frame is to be learned from
         return any(stands_out)

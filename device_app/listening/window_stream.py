@@ -75,7 +75,7 @@ class WindowStream:
         waveforms = np.stack([self._buffer[start : start + self._clip] for start in at])
         windows = Windows(waveforms, self._origin_s + (self._position + np.array(at)) / self._rate)
         done = at[-1] + self._hop - self._shift
-        self._buffer = self._buffer[done:].copy()
+        self._buffer = self._buffer[done:]
         self._position += done
         self._next = self._shift
         return windows

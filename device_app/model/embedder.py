@@ -63,16 +63,14 @@ class Embedder:
         """
         if windows.ndim != 2 or windows.shape[1] != self.metadata.clip_samples:
             raise ValueError(f"windows have shape {windows.shape}, not (n, {self.metadata.clip_samples})")
+        if not len(windows):
+            return {output.name: np.zeros((0, output.size), np.float32) for output in self.outputs}
         parts = [
             self._session.run(list(self.heads), {"waveform": np.ascontiguousarray(windows[start : start + _BATCH])})
             for start in range(0, len(windows), _BATCH)
         ]
-        return {
-            output.name: np.concatenate([part[i] for part in parts])
-            if parts
-            else np.zeros((0, output.size), np.float32)
-            for i, output in enumerate(self.outputs)
-        }
+        rows = parts[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return dict(zip(self.heads, rows, strict=True))
 
     def embed(self, windows: FloatArray) -> FloatArray:
         """Embed windows: (n, clip_samples) to (n, size), heads side by side, of unit length, or 0 for silence."""
