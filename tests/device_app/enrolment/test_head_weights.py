@@ -7,35 +7,46 @@ from device_app.enrolment.sound_settings import SoundSettings
 from device_app.errors import ProfileError
 
 HEADS = ("invariant", "sensitive", "words")
-N_SOUNDS, N_EACH = 4, 5
-SOUND = np.repeat(np.arange(N_SOUNDS), N_EACH)
-OWNER = np.repeat(np.arange(N_SOUNDS * N_EACH), 2)
+N_SOUNDS = 4
 
 
-def held_out(*separation: float) -> NDArray[np.float64]:
+def recordings(n_each: int = 5) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The recording of each window, and the sound of each recording."""
+    return np.repeat(np.arange(N_SOUNDS * n_each), 2), np.repeat(np.arange(N_SOUNDS), n_each)
+
+
+def held_out(*separation: float, n_each: int = 5, seed: int = 3) -> NDArray[np.float64]:
     """Scores of windows in heads that tell the sounds apart so many standard deviations."""
-    rng = np.random.default_rng(3)
-    own = np.eye(N_SOUNDS)[SOUND[OWNER]]
-    return np.stack([s * own + rng.standard_normal((len(OWNER), N_SOUNDS)) for s in separation])
+    rng = np.random.default_rng(seed)
+    owner, sound = recordings(n_each)
+    own = np.eye(N_SOUNDS)[sound[owner]]
+    return np.stack([s * own + rng.standard_normal((len(owner), N_SOUNDS)) for s in separation])
 
 
 def test_a_head_that_tells_the_sounds_apart_outweighs_those_that_do_not() -> None:
-    weights = learn_weights(held_out(0.0, 2.0, 0.0), OWNER, SOUND)
+    weights = learn_weights(held_out(0.0, 2.0, 0.0), *recordings())
     np.testing.assert_allclose(weights.sum(axis=1), 1.0)
     assert (weights[:, 1] > 0.6).all()
 
 
 def test_heads_that_all_tell_the_sounds_apart_keep_about_equal_weights() -> None:
-    weights = learn_weights(held_out(6.0, 6.0, 6.0), OWNER, SOUND)
+    weights = learn_weights(held_out(6.0, 6.0, 6.0), *recordings())
     assert weights == pytest.approx(np.full((N_SOUNDS, 3), 1 / 3), abs=0.15)
+
+
+def test_what_five_recordings_say_by_chance_leaves_the_weights_nearly_equal() -> None:
+    """Heads that are equally good, and often wrong: what tells them apart in so few recordings is noise."""
+    drawn = [learn_weights(held_out(0.7, 0.7, 0.7, seed=seed), *recordings()) for seed in range(20)]
+    assert np.mean([np.abs(weights - 1 / 3).max() for weights in drawn]) < 0.1
 
 
 def test_a_sound_has_its_own_weights() -> None:
     """The first sound is told apart by the second head, and the others by the first."""
-    scores = held_out(2.0, 0.0, 0.0)
-    first = SOUND[OWNER] == 0
+    scores = held_out(2.0, 0.0, 0.0, n_each=15)
+    owner, sound = recordings(15)
+    first = sound[owner] == 0
     scores[:2, first] = scores[1::-1, first]
-    weights = learn_weights(scores, OWNER, SOUND)
+    weights = learn_weights(scores, owner, sound)
     assert weights[0, 1] > weights[1:, 1].max()
     assert weights[0, 0] < weights[1:, 0].min()
 
