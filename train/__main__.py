@@ -148,6 +148,11 @@ def _bench(args: argparse.Namespace) -> int:
     return 0
 
 
+def _names(text: str) -> tuple[str, ...]:
+    """Names with commas between them; ``none`` for no name."""
+    return () if text == "none" else tuple(name.strip() for name in text.split(","))
+
+
 def _evaluate(args: argparse.Namespace) -> int:
     from train.evaluate.command import run_evaluate
 
@@ -322,10 +327,10 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--invariance", action="store_true", help="also how far each augmentation moves each head")
     evaluate.add_argument(
         "--controls",
-        nargs="*",
-        default=["log-mel-statistics", "mfcc-statistics"],
-        metavar="NAME",
-        help="to stand beside it on the same tasks",
+        type=_names,
+        default=("log-mel-statistics", "mfcc-statistics"),
+        metavar="NAME,...",
+        help="to stand beside it on the same tasks, with commas between them, or none",
     )
     evaluate.set_defaults(run=_evaluate)
 

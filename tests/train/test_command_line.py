@@ -57,7 +57,7 @@ def test_cache_pretrain_compact_adapt_and_evaluate_follow_one_another(
 
     evaluate = ["evaluate", str(tmp_path / "own" / "last.pt"), "--sets", str(audio), "--n-way", "3", "--tasks", "40"]
     folders = ["--out", str(tmp_path / "report"), "--cache", str(tmp_path / "evaluation")]
-    assert main([*evaluate, *folders, "--k-shots", "1", "--probes", "prototype", "--controls", "-q"]) == 0
+    assert main([*evaluate, *folders, "--k-shots", "1", "--probes", "prototype", "--controls", "none", "-q"]) == 0
     *lines, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["head"] for line in lines] == ["invariant", "sensitive", "all"]
     assert all(30 < line["accuracy"] <= 100 for line in lines)

@@ -28,7 +28,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         plug_in_tasks=args.plug_in_tasks,
         robustness_tasks=args.robustness_tasks if args.robustness else 0,
         invariance=args.invariance,
-        controls=tuple(args.controls),
+        controls=args.controls,
     )
     sets = open_sets(args.sets)
     names = [labelled.name for labelled in sets]

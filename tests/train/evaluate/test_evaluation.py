@@ -95,7 +95,7 @@ def test_a_report_holds_everything_that_was_asked_for(
 
 def test_the_main_figure_is_scikit_learns_on_the_same_tasks(tones: Path, checkpoint: Path, tmp_path: Path) -> None:
     """Embeddings, tasks, logistic regression and the mean, all done anew one by one."""
-    status, out = run(tmp_path, checkpoint, tones, "--probes", "logistic", "--controls")
+    status, out = run(tmp_path, checkpoint, tones, "--probes", "logistic", "--controls", "none")
     assert status == 0
     with np.load(out / "tasks.npz") as stored:
         found = {k_shot: stored[f"tones/{k_shot}/all/logistic"] for k_shot in (1, 5)}
@@ -114,7 +114,9 @@ def test_the_main_figure_is_scikit_learns_on_the_same_tasks(tones: Path, checkpo
 
 
 def test_another_run_gives_the_same_report_from_the_cache(tones: Path, checkpoint: Path, tmp_path: Path) -> None:
-    (_, first), (_, second) = (run(tmp_path, checkpoint, tones, "--controls", out=name) for name in ("one", "two"))
+    (_, first), (_, second) = (
+        run(tmp_path, checkpoint, tones, "--controls", "none", out=name) for name in ("one", "two")
+    )
     assert json.loads((first / "results.json").read_text()) == json.loads((second / "results.json").read_text())
     assert len(list((tmp_path / "cache" / "embeddings").rglob("*.npz"))) == 1
     assert len(list((tmp_path / "cache" / "tasks").rglob("*.npz"))) == 2
@@ -132,7 +134,7 @@ def test_compare_gives_paired_differences_and_ranks(
     tones: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reports = [
-        run(tmp_path, subject, tones, "--controls", out=name)[1]
+        run(tmp_path, subject, tones, "--controls", "none", out=name)[1]
         for name, subject in (("network", checkpoint), ("control", "log-mel-statistics"))
     ]
     capsys.readouterr()
@@ -152,7 +154,7 @@ def test_compare_gives_paired_differences_and_ranks(
     assert comparison["mean_rank"] == [2.0, 1.0]
     assert "mean rank" in printed
 
-    _, others = run(tmp_path, checkpoint, tones, "--controls", "--seed", "1", out="others")
+    _, others = run(tmp_path, checkpoint, tones, "--controls", "none", "--seed", "1", out="others")
     assert main(["compare", str(reports[0]), str(others)]) == 1
     assert "were evaluated on other 1-shot tasks of tones" in capsys.readouterr().err
     assert main(["compare", str(reports[0]), str(tmp_path)]) == 1
@@ -171,6 +173,7 @@ def test_compare_gives_paired_differences_and_ranks(
         (["--probes", "logistic", "svm"], "unknown probe 'svm'"),
         (["--probes", "logistic", "no.such:thing"], "there is no probe 'no.such:thing'"),
         (["--controls", "silence"], "unknown control 'silence': choose of log-mel-statistics, mfcc-statistics, random"),
+        (["--controls", "mfcc-statistics,"], "unknown control ''"),
         (["--tasks", "0"], "n_tasks=0 must be at least 1"),
     ],
 )
@@ -181,6 +184,16 @@ def test_what_a_person_gets_wrong_is_one_sentence_and_leaves_no_report(
     assert status == 1
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_controls_are_named_with_commas_and_leave_what_follows_them_alone(tones: Path, tmp_path: Path) -> None:
+    more = ["--sets", str(tones), "--k-shots", "1", "--tasks", "20", "--cache", str(tmp_path / "cache")]
+    controls = {"mfcc-statistics,random-resnet18": {"mfcc-statistics", "random-resnet18"}, "none": set()}
+    for given, expected in controls.items():
+        out = tmp_path / given
+        asked = ["evaluate", "--out", str(out), "--probes", "prototype", "--controls", given, "log-mel-statistics"]
+        assert main([*asked, *more, "-q"]) == 0
+        assert set(json.loads((out / "results.json").read_text())["controls"]) == expected
 
 
 def test_two_sets_of_one_name_are_refused(tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
