@@ -64,6 +64,15 @@ class Profile:
         self.files = ProfileFiles(path)
         self.index = Index.read(path / "profile.json")
 
+    @staticmethod
+    def version_of(path: Path) -> tuple[int, int]:
+        """Another one after each change to a profile that any process made; the index is written last."""
+        try:
+            index = (path / "profile.json").stat()
+        except OSError:
+            return 0, 0
+        return index.st_ino, index.st_mtime_ns
+
     @property
     def sounds(self) -> dict[str, list[Recording]]:
         """Recordings of each group: a sound, ``background``, or ``-sound``."""

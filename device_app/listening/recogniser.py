@@ -130,8 +130,8 @@ class Recogniser:
         if self._between and not fresh:
             return []
         level = level_dbfs(waveform)
-        within = self._n_quiet * self._step < self._clip  # what stood out is still in this window
-        due = level > self._silence_dbfs and (fresh or within or self._n_quiet // 2 % _GLANCE == 0)
+        ends = self._n_quiet * self._step < self._clip // 2  # earlier windows held more of what stood out
+        due = level > self._silence_dbfs and (fresh or ends or self._n_quiet // 2 % _GLANCE == 0)
         weight = 1.0 if fresh else self._stale_weight
         scores = embedding = None
         if due or (level > self._silence_dbfs and self._detector.attentive):

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from device_app.live_view.view import PlainView, TerminalView
 
 _log = logging.getLogger(__name__)
+
+_PROFILE_S = 1.0
+"""So often it is looked whether another process changed the profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Session:
         self._view: TerminalView | PlainView | None = None
         self._epoch_s = 0.0
         self._capture: Capture | None = None
+        self._version = (0, 0)  # of the profile, as it was last read or tried to
+        self._next_look = 0.0  # at the profile, on the monotonic clock
         try:
             self._setup = self._read_settings(None)
         except BaseException:  # Ctrl-C too: nobody else would end its process
@@ -98,7 +104,7 @@ class Session:
             with self._signals:
                 self._service.ready(self._status())
                 while self._signals.stop is None and self._take(self._capture.read(timeout_s=1.0)) and self._ask():
-                    if self._signals.reload:
+                    if self._signals.reload or self._profile_changed():
                         self._reload()
                 self._service.stopping()
 
@@ -155,6 +161,14 @@ class Session:
         self._signals.reload = self._signals.reload or wish == "reload"
         return wish != "leave"
 
+    def _profile_changed(self) -> bool:
+        """Whether something else was taught or corrected meanwhile."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return False
+        self._next_look = now + _PROFILE_S
+        return Profile.version_of(self._setup.profile.path) != self._version
+
     def _end_events(self) -> None:
         for event in self._setup.recogniser.finish():
             self._setup.outputs.sound(event, self._epoch_s)
@@ -193,7 +207,9 @@ class Session:
     def _read_settings(self, before: _Setup | None) -> _Setup:
         config = load_config(self._flags)
         listen = config.listen
-        profile = Profile(listen.profile or default_profile_path())
+        path = listen.profile or default_profile_path()
+        self._version = Profile.version_of(path)  # read before the profile: what changes meanwhile is seen later
+        profile = Profile(path)
         profile.require_taught()
         source = source_of(listen)
         if before is None:  # its process starts while the model is loaded here

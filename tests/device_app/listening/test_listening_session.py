@@ -126,6 +126,17 @@ def test_sighup_reads_the_settings_and_the_profile_again(profile: Path, day: Pat
     assert Path(listening.lines[-1]["clip"]).parent == tmp_path / "clips"
 
 
+def test_what_is_taught_meanwhile_is_listened_for_without_a_signal(profile: Path, day: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(profile, tmp_path / "profile")
+    listening = Listening(tmp_path, "--source", day, "--realtime", "--profile", own)
+    wait_until(lambda: "listening for dog on" in listening.errors, "start", 60)
+    roosters = str(bundled_clips("enrol")["rooster"][0].parent)
+    assert main(["enrol", "rooster", "--from", roosters, "--profile", str(own)]) == 0
+    wait_until(lambda: "settings read again: listening for dog, rooster" in listening.errors, "reload", 30)
+    assert listening.end(signal.SIGTERM) == 0, listening.errors
+    assert listening.errors.count("settings read again") == 1
+
+
 class OnceOnly(http.server.BaseHTTPRequestHandler):
     """Streams a dog that barks, at its own pace, breaks off in the middle of it and does not come back."""
 
