@@ -207,6 +207,16 @@ def test_a_stretched_click_is_where_the_tempo_puts_it(rate: float) -> None:
     assert y[int(expected) - 480 : int(expected) + 480].sum() > 0.9 * y.sum()
 
 
+@pytest.mark.parametrize("semitones", [-15.0, -12.0, 12.0])
+def test_a_tone_that_follows_silence_is_there_wherever_it_begins(semitones: float) -> None:
+    """Its level within 30 %, from 100 ms after it began; its phases are to be had from no frame before."""
+    begin = torch.arange(4000, 4800, 50)[:, None]
+    time = torch.arange(N)[None]
+    x = torch.where(time >= begin, torch.sin(2 * np.pi * 700.0 / RATE * time), 0.0)
+    y = vocoder.shift_pitch(x, torch.full((len(begin),), semitones))
+    np.testing.assert_allclose(y[:, 6400:-500].std(dim=1), np.sqrt(0.5), rtol=0.3)
+
+
 def test_a_faster_clip_is_followed_by_silence_not_by_itself() -> None:
     y = vocoder.stretch(noise(1), torch.tensor([1.5]), torch.zeros(1), N)[0]
     end = int(N / 1.5)

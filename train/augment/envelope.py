@@ -28,11 +28,19 @@ def fade(waveform: Tensor, n_in: Tensor, n_out: Tensor, shape: Tensor) -> Tensor
     rise = (time + (n_in == 0)[:, None]) / (n_in[:, None] - 1).clamp(min=1)
     fall = ((n_samples - 1 - time) + (n_out == 0)[:, None]) / (n_out[:, None] - 1).clamp(min=1)
     progress = torch.minimum(rise, fall).clamp_(0.0, 1.0)  # the two do not overlap, and their curves mirror each other
-    logarithmic = torch.log10(progress + 0.1).add_(1.0)
-    exponential = torch.exp2(progress - 1).mul_(progress)
-    shape = shape[:, None]
-    gain = torch.where(shape == 0, progress, torch.where(shape == 1, logarithmic, exponential))
-    return gain.clamp_(0.0, 1.0).mul_(waveform)
+    # Each curve for the rows that have it alone: logarithms are most of the work.
+    for index, curve in ((1, _logarithmic), (2, _exponential)):
+        rows = (shape == index).nonzero()[:, 0]
+        progress.index_copy_(0, rows, curve(progress.index_select(0, rows)))
+    return progress.clamp_(0.0, 1.0).mul_(waveform)
+
+
+def _logarithmic(progress: Tensor) -> Tensor:
+    return torch.log10(progress + 0.1).add_(1.0)
+
+
+def _exponential(progress: Tensor) -> Tensor:
+    return torch.exp2(progress - 1).mul_(progress)
 
 
 def time_mask(waveform: Tensor, start: Tensor, length: Tensor, n_edge: int) -> Tensor:
@@ -45,9 +53,9 @@ def time_mask(waveform: Tensor, start: Tensor, length: Tensor, n_edge: int) -> T
         n_edge: Samples of the smooth ramps on both sides of the gap, outside it: 0 cuts hard, which clicks.
     """
     time = torch.arange(waveform.shape[1], dtype=torch.float32, device=waveform.device)[None]
-    to_gap = torch.maximum(start[:, None] - time, time - (start + length - 1)[:, None])  # samples; at most 0 within
-    gain = torch.where(length[:, None] > 0, smoothstep(to_gap / (n_edge + 1)), 1.0)
-    return gain.mul_(waveform)
+    before, behind = start[:, None] - time, time - (start + length - 1)[:, None]
+    to_gap = torch.maximum(before, behind, out=before).add_((length[:, None] == 0) * 2.0 * waveform.shape[1])
+    return smoothstep(to_gap.div_(n_edge + 1)).mul_(waveform)
 
 
 def time_shift(waveform: Tensor, shift: Tensor, n_edge: int) -> Tensor:
@@ -73,4 +81,4 @@ def time_shift(waveform: Tensor, shift: Tensor, n_edge: int) -> Tensor:
 def smoothstep(progress: Tensor) -> Tensor:
     """0 up to 0, 1 from 1 on, and ``3 p**2 - 2 p**3`` between."""
     p = progress.clamp(0.0, 1.0)
-    return p * p * (3 - 2 * p)
+    return (3 - 2 * p).mul_(p).mul_(p)

@@ -24,7 +24,7 @@ def coloured_noise(n_samples: int, decay: Tensor, generator: torch.Generator) ->
     gain = torch.exp(-decay[:, None] * frequency.log())
     gain[:, 0] = 0.0
     noise = torch.fft.irfft(torch.view_as_complex(parts).mul_(gain), n=n_samples)
-    return noise.mul_(torch.rsqrt(noise.square().mean(dim=1, keepdim=True)))
+    return noise.mul_(1 / root_mean_square(noise))
 
 
 def add_noise(waveform: Tensor, snr_db: Tensor, decay: Tensor, generator: torch.Generator) -> Tensor:
@@ -36,5 +36,11 @@ def add_noise(waveform: Tensor, snr_db: Tensor, decay: Tensor, generator: torch.
         decay: (B,) exponents of :func:`coloured_noise`.
         generator: On the device of ``waveform``.
     """
-    rms = waveform.square().mean(dim=1, keepdim=True).sqrt()
-    return waveform + coloured_noise(waveform.shape[1], decay, generator) * rms * 10 ** (-snr_db[:, None] / 20)
+    level = root_mean_square(waveform) * 10 ** (-snr_db[:, None] / 20)
+    return coloured_noise(waveform.shape[1], decay, generator).mul_(level).add_(waveform)
+
+
+def root_mean_square(waveform: Tensor) -> Tensor:
+    """Map (B, T) to (B, 1)."""
+    norm: Tensor = torch.linalg.vector_norm(waveform, dim=1, keepdim=True)
+    return norm / waveform.shape[1] ** 0.5

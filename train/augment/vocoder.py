@@ -16,12 +16,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 N_FFT = 768
-HOP = 256
+HOP = N_FFT // 2
 ONSET_RATIO = 1.5
-"""A frame with this many times the energy of the one a hop before starts with its own phases: attacks stay sharp."""
+"""A frame with this many times the energy of the one a hop before, or of the last that was put out, starts with its own
+phases: attacks stay sharp."""
 
 _LEAD, _TRAIL = N_FFT + HOP, N_FFT
 """Silence before and behind a row; before it, one hop more for the frames before the first."""
+_BLOCK = 256
+"""Samples that are read at a time."""
+_NOTHING = 1e-15
+"""Added to a bin, so that its phase is 0 where there is nothing."""
 _MARGIN = 8
 """Silent points on both sides of what a cubic is read from."""
 
@@ -58,7 +63,7 @@ def stretch(source: Tensor, rate: Tensor, start: Tensor, n_samples: int) -> Tens
 
 def _stretch_rows(source: Rows, rate: Tensor, start: Tensor, n_samples: int) -> Tensor:
     device = source.samples.device
-    window = torch.hann_window(N_FFT, device=device)
+    window = torch.hann_window(N_FFT, device=device).sqrt_()  # twice, half a window apart, its squares add up to 1
     n_frames = -(-n_samples // HOP) + 1
     centre = torch.arange(n_frames, device=device)[:, None] * HOP * rate + start  # (N, B): frames come first
     # Frames that lie wholly outside read zeros.
@@ -68,19 +73,21 @@ def _stretch_rows(source: Rows, rate: Tensor, start: Tensor, n_samples: int) -> 
     now = _spectra(every, place, window)  # (N, B, K) each
     before = _spectra(every, place - HOP, window)
     power, power_before = (torch.mul(re, re).addcmul_(im, im) for re, im in (now, before))
-    onset = power.sum(2) > ONSET_RATIO * power_before.sum(2)  # (N, B)
+    energy = power.sum(2)  # (N, B)
+    onset = energy > ONSET_RATIO * power_before.sum(2)
+    onset[1:] |= energy[1:] > ONSET_RATIO * energy[:-1]
+    onset[0] = True
     # Unit phasor of now * conj(before); 1 where there is nothing.
-    re = torch.mul(now[0], before[0]).addcmul_(now[1], before[1]).add_(1e-15)
+    re = torch.mul(now[0], before[0]).addcmul_(now[1], before[1]).add_(_NOTHING)
     im = torch.mul(now[1], before[0]).addcmul_(now[0], before[1], value=-1)
     del before
     inverse = torch.mul(re, re).addcmul_(im, im).rsqrt_()
     phasor = torch.complex(re.mul_(inverse), im.mul_(inverse))
     del re, im
 
-    onset[0] = True
     frame, row = onset.nonzero(as_tuple=True)  # in order of frames
-    inverse = torch.rsqrt(power[frame, row] + torch.finfo(torch.float32).tiny)
-    own = torch.complex(now[0][frame, row] * inverse, now[1][frame, row] * inverse)  # unit phasors as in the source
+    inverse = torch.rsqrt(power[frame, row] + _NOTHING**2)
+    own = torch.complex((now[0][frame, row] + _NOTHING) * inverse, now[1][frame, row] * inverse)  # as in the source
     n_onsets = onset.sum(dim=1).tolist()
     by_frame = phasor.unbind()
     for k, (rows, phases) in enumerate(zip(torch.split(row, n_onsets), torch.split(own, n_onsets), strict=True)):
@@ -118,30 +125,33 @@ def read_faster(waveform: Tensor, ratio: Tensor) -> Rows:
     Returns:
         Rows of ceil(T / ratio) samples.
     """
-    n_samples = waveform.shape[1]
+    n_rows, n_samples = waveform.shape
+    device = waveform.device
     n_fft = 2 ** math.ceil(math.log2(n_samples + 256))  # silence keeps the ends apart in the circular transform
-    spectrum = torch.fft.rfft(waveform, n=n_fft)
-    frequency = torch.linspace(0, 1, spectrum.shape[1], device=waveform.device)[None]  # 1 is Nyquist's
+    padded = waveform.new_zeros(n_rows, n_fft)
+    padded[:, _MARGIN // 2 : _MARGIN // 2 + n_samples] = waveform
+    spectrum = torch.fft.rfft(padded)
+    frequency = torch.linspace(0, 1, spectrum.shape[1], device=device)[None]  # 1 is Nyquist's
     gain = ((1 / ratio[:, None].clamp(min=1) - frequency) / 0.05 + 1).clamp_(0, 1).mul_(2)
-    doubled = torch.fft.irfft(spectrum.mul_(gain), n=2 * n_fft)
+    points = torch.fft.irfft(spectrum.mul_(gain), n=2 * n_fft)  # the first sample is at _MARGIN
     # Silence before and behind, so that positions outside the clip need no treatment of their own.
     n_inside = 2 * n_samples + 2
-    points = F.pad(doubled[:, :n_inside], (_MARGIN, _MARGIN))
-    points[:, _MARGIN - 1] = doubled[:, -1]  # the point before the first, which a cubic needs
+    points[:, : _MARGIN - 1] = 0.0  # but for the point before the first, which a cubic needs
+    points[:, _MARGIN + n_inside :] = 0.0
     length = torch.ceil(n_samples / ratio).long()
-    size = length + (_LEAD + _TRAIL)
-    first = size.cumsum(0) - size + _LEAD
-    total = int(size.sum())
-    row = torch.repeat_interleave(size, output_size=total)
-    # index_select and 32-bit integers: indexing by a tensor, and float32 to int64, are several times slower on a CPU.
-    time = torch.arange(total, device=waveform.device).sub_(first.index_select(0, row)).int().float()
-    position = time.mul_((2 * ratio).index_select(0, row)).clamp_(2 - _MARGIN, n_inside + _MARGIN - 4)
+    # In blocks, so that what differs from row to row is looked up once a block.
+    n_blocks = (length + (_LEAD + _TRAIL + _BLOCK - 1)) // _BLOCK
+    first_block = n_blocks.cumsum(0) - n_blocks
+    row = torch.repeat_interleave(n_blocks)  # (blocks,)
+    begin = ((torch.arange(len(row), device=device) - first_block[row]) * _BLOCK - _LEAD).float()[:, None]
+    time = begin + torch.arange(_BLOCK, dtype=torch.float32, device=device)  # (blocks, _BLOCK)
+    position = time.mul_((2 * ratio)[row, None]).clamp_(2 - _MARGIN, n_inside + _MARGIN - 4)
     whole = position.floor()
-    t = position.sub_(whole)
-    left = whole.int().long().add_(row.mul_(points.shape[1])).add_(_MARGIN - 1)
+    t = position.sub_(whole).flatten()
+    left = whole.int().add_((row * points.shape[1] + (_MARGIN - 1)).int()[:, None]).flatten()
     flat = points.flatten()
     taps = [flat[tap:].index_select(0, left) for tap in range(4)]
-    return Rows(_cubic(taps[0], taps[1], taps[2], taps[3], t), first, length)
+    return Rows(_cubic(taps[0], taps[1], taps[2], taps[3], t), first_block * _BLOCK + _LEAD, length)
 
 
 def _cubic(a: Tensor, b: Tensor, c: Tensor, d: Tensor, t: Tensor) -> Tensor:
@@ -153,17 +163,16 @@ def _cubic(a: Tensor, b: Tensor, c: Tensor, d: Tensor, t: Tensor) -> Tensor:
     d.sub_(c).sub_(first)  # second difference at c
     second = a.sub_(b).add_(first)  # and at b
     third = d.sub_(second)
-    value = torch.addcmul(second, third, t + 1, value=1 / 3)
-    value = torch.addcmul(first, value, t - 1, value=1 / 2)
-    return torch.addcmul(b, value, t)
+    value = second.addcmul_(third, t.add_(1), value=1 / 3)
+    value = first.addcmul_(value, t.sub_(2), value=1 / 2)
+    return b.addcmul_(value, t.add_(1))
 
 
 def _overlap_add(frames: Tensor) -> Tensor:
-    """Sum (N, B, N_FFT) frames HOP apart; two Hann windows at this overlap of three add up to 9/8."""
+    """Sum (N, B, N_FFT) frames HOP, half of their length, apart: (B, (N + 1) * HOP)."""
     n_frames, n_rows, _ = frames.shape
-    overlap = N_FFT // HOP
-    parts = frames.view(n_frames, n_rows, overlap, HOP)
-    total = frames.new_zeros(n_rows, n_frames + overlap - 1, HOP)
-    for part in range(overlap):
-        total[:, part : part + n_frames] += parts[:, :, part].transpose(0, 1)
-    return total.flatten(1) / 1.125
+    total = frames.new_empty(n_rows, n_frames + 1, HOP)
+    first, second = frames[..., :HOP].transpose(0, 1), frames[..., HOP:].transpose(0, 1)
+    torch.add(first[:, 1:], second[:, :-1], out=total[:, 1:-1])
+    total[:, 0], total[:, -1] = first[:, 0], second[:, -1]
+    return total.flatten(1)
