@@ -81,35 +81,37 @@ class Windows:
 def draw_windows(cache: Cache, config: Config) -> Windows:
     """Draw what an export needs from a corpus.
 
-    Half of the bank takes all domains alike: what surrounds a device is seldom speech, of which a corpus has most. What
-    the bank lacks is heard as one of the sounds that were taught.
+    The bank is two places: the corpus clip by clip, which is mostly speech, and all domains alike. What a bank lacks is
+    heard as one of the sounds that were taught, and the device holds a budget of false alarms in the worse half.
 
     Raises:
         CorpusError: If the cache does not fit the config.
     """
-    samplers = _bank_samplers(cache, config)
+    as_trained = Sampler(cache, config)
 
     def draw(sampler: Sampler, name: str, n: int) -> FloatArray:
         return sampler.batch(DRAWS[name], n).clips.numpy()
 
     return Windows(
-        calibration=draw(samplers["bank"], "calibration", N_CALIBRATION),
-        mean=draw(samplers["bank"], "mean", N_MEAN),
-        bank=np.concatenate([draw(sampler, name, N_BANK // 2) for name, sampler in samplers.items()]),
-        test=draw(samplers["bank"], "test", N_TEST),
+        calibration=draw(as_trained, "calibration", N_CALIBRATION),
+        mean=draw(as_trained, "mean", N_MEAN),
+        bank=np.concatenate([draw(sampler, name, N_BANK // 2) for name, sampler in _halves(cache, config)]),
+        test=draw(as_trained, "test", N_TEST),
     )
 
 
 def bank_clips(cache: Cache, config: Config) -> list[Clip]:
     """The clip of each window of the bank."""
-    samplers = _bank_samplers(cache, config)
-    return [clip for name, sampler in samplers.items() for clip in sampler.clips(DRAWS[name], N_BANK // 2)]
+    return [clip for name, sampler in _halves(cache, config) for clip in sampler.clips(DRAWS[name], N_BANK // 2)]
 
 
-def _bank_samplers(cache: Cache, config: Config) -> dict[str, Sampler]:
-    """What each half of the bank is drawn with, by the name of its draw: as in training, and all domains alike."""
-    alike = replace(config, data=replace(config.data, domain_exponent=0.0))
-    return {"bank": Sampler(cache, config), "bank of all kinds": Sampler(cache, alike)}
+def _halves(cache: Cache, config: Config) -> list[tuple[str, Sampler]]:
+    """What each half of the bank is drawn for and with: the corpus clip by clip, and all domains alike."""
+    exponents = {"bank": 1.0, "bank of all kinds": 0.0}
+    return [
+        (name, Sampler(cache, replace(config, data=replace(config.data, domain_exponent=exponent))))
+        for name, exponent in exponents.items()
+    ]
 
 
 def export_model(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from device_app.arrays import FloatArray
 from device_app.enrolment.discriminant import Background, Discriminants, Taught, discriminants
 from device_app.enrolment.example_windows import N_VARIANTS
-from device_app.enrolment.head_weights import learn_weights, set_by_hand
+from device_app.enrolment.head_weights import heights, learn_weights, set_by_hand
 from device_app.enrolment.sound_settings import SoundSettings
 from device_app.enrolment.threshold import DEFAULT_PER_DAY, Threshold, choose_threshold
 from device_app.errors import ProfileError
@@ -172,11 +172,13 @@ def fit_head(
         taught = Taught(means[:, part], windows[:, part], owner, sound, room[:, part], confused)
         fitted.append(discriminants(taught, everyday.part(part)))
     held_out = np.stack([each.held_out for each in fitted])
-    shares = set_by_hand(learn_weights(held_out, owner, sound), sounds, tuple(head_sizes), settings)
+    learned = learn_weights(held_out, owner, sound)
+    shares = set_by_hand(learned, sounds, tuple(head_sizes), settings)
+    parts = shares * heights(shares, learned, held_out, sound[owner])[:, None]
     weights = np.zeros((len(sounds), bank.shape[1]))
-    for part, each, share in zip(slices, fitted, shares.T, strict=True):
-        weights[:, part] += each.weights * share[:, None]
-    bias = np.sum([each.bias * share for each, share in zip(fitted, shares.T, strict=True)], axis=0)
+    for columns, each, share in zip(slices, fitted, parts.T, strict=True):
+        weights[:, columns] += each.weights * share[:, None]
+    bias = np.sum([each.bias * share for each, share in zip(fitted, parts.T, strict=True)], axis=0)
 
     in_bank, in_room, in_against = (rows @ weights.T + bias for rows in (bank, room, np.concatenate(against)))
     spread = in_bank.std(axis=0)
@@ -201,7 +203,7 @@ def fit_head(
         model_id,
         recordings,
     )
-    evidence = (np.einsum("sh,hws->ws", shares, held_out) * scale - offset).astype(np.float32)
+    evidence = (np.einsum("sh,hws->ws", parts, held_out) * scale - offset).astype(np.float32)
     n_heads = len(head_sizes)
     head_weights = shares[:, :n_heads] + shares[:, n_heads:].sum(axis=1, keepdims=True) / n_heads
     return Fit(head, head_weights, head.settle(evidence), owner, thresholds)

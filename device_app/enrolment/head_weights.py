@@ -14,8 +14,9 @@ _TOGETHER = 10.0
 """The same for what the heads share, which is to be free."""
 _OWN_AFTER = 30.0
 """Recordings of a sound after which its own weights count as much as those of all sounds together."""
-_BY_HAND = 0.75
-"""Share of the heads that are chosen by hand."""
+_BY_HAND = 0.25
+"""Share of the heads that are chosen by hand. More tells the sounds better from each other, but one head tells speech
+from a word less well than all do, and so less is heard: `docs/ENROLMENT.md`."""
 
 _CHOSEN = {
     ("same", "word"): ("words",),
@@ -23,7 +24,7 @@ _CHOSEN = {
     ("pitch", "matters"): ("spectrum", "sensitive"),
     ("pitch", "varies"): ("invariant",),
 }
-"""Heads that a setting stands for: the first of them that the model has."""
+"""Heads that a setting stands for: those of them that the model has share the weight."""
 
 _IN_WORDS = {
     "invariant": "what it is counts, at any pitch and tempo",
@@ -42,8 +43,8 @@ def learn_weights(held_out: Float64Array, owner: NDArray[np.int64], sound: NDArr
     """Weights of the heads for each sound, such that each recording scores highest for its own sound.
 
     A conditional logit (McFadden 1974) chooses between the sounds by the weighed scores of discriminants that have not
-    seen the recording; a normal prior holds the weights together. What all sounds say is mixed with what one sound's
-    recordings, and others against it, say: the more of the latter the more recordings it has.
+    seen the recording; a normal prior holds the weights together. What all recordings say is mixed with what those of
+    one sound say: the more of the latter the more there are of it.
 
     Args:
         held_out: (n_heads, n_windows, n_sounds), see :class:`device_app.enrolment.discriminant.Discriminants`.
@@ -62,16 +63,16 @@ def learn_weights(held_out: Float64Array, owner: NDArray[np.int64], sound: NDArr
     known = np.isfinite(ahead).all(axis=(1, 2))
     if n_heads == 1 or n_sounds == 1 or not known.any():
         return equal
-    own = sound[known, None] == np.arange(n_sounds)
+    ahead, own = ahead[known], sound[known]
+    rivals = own[:, None] != np.arange(n_sounds)
     from threadpoolctl import threadpool_limits  # not needed for listening
 
-    weights = equal.copy()
     with threadpool_limits(1):  # more threads wait for each other longer than these small products take
-        everyone = _fit(ahead[known], ~own)
-        for i in range(n_sounds):
-            about = ~own & (own[:, [i]] | (np.arange(n_sounds) == i))
-            trust = np.sum(sound == i) / (np.sum(sound == i) + _OWN_AFTER)
-            weights[i] = (1.0 - trust) * everyone + trust * _fit(ahead[known], about)
+        weights = np.tile(_fit(ahead, rivals), (n_sounds, 1))
+        for i in np.unique(own):
+            mine = own == i
+            trust = np.sum(mine) / (np.sum(mine) + _OWN_AFTER)
+            weights[i] += trust * (_fit(ahead[mine], rivals[mine]) - weights[i])
     return weights
 
 
@@ -98,7 +99,7 @@ def _fit(ahead: Float64Array, rivals: NDArray[np.bool_]) -> Float64Array:
         _, slope, share = _log_likelihood(ahead, rivals, weights)
         bend = np.swapaxes(ahead * share, 1, 2) @ ahead - slope[:, :, None] * slope[:, None, :]
         without = weights - np.linalg.solve(bend.sum(axis=0) + precision - bend, slope[:, :, None])[:, :, 0]
-        foretold.append(_log_likelihood(ahead, rivals, without)[0])
+        foretold.append(_log_likelihood(ahead, rivals, without[:, :, None])[0])
         positive = np.maximum(weights, 0.0)
         tried.append(positive / positive.sum() if positive.sum() > 0.0 else equal)
     gained = np.array(foretold) - foretold[0]
@@ -137,9 +138,9 @@ def _log_likelihood(
     Args:
         ahead: (n, n_sounds, n_heads).
         rivals: (n, n_sounds).
-        weights: (n_heads,), or (n, n_heads) of each recording's own.
+        weights: (n_heads,), or (n, n_heads, 1) of each recording's own.
     """
-    margin = np.matmul(ahead, weights[..., None])[:, :, 0]
+    margin = (ahead @ weights).reshape(rivals.shape)
     odds = np.exp(np.minimum(-margin, 500.0)) * rivals
     total = 1.0 + odds.sum(axis=1)
     share = (odds / total[:, None])[:, :, None]
@@ -149,7 +150,7 @@ def _log_likelihood(
 def set_by_hand(
     weights: Float64Array, sounds: Sequence[str], heads: Sequence[str], settings: Mapping[str, SoundSettings]
 ) -> Float64Array:
-    """Give heads that were chosen by hand three quarters of the weight.
+    """Give heads that were chosen by hand a quarter of the weight, beside what they have.
 
     Args:
         weights: (n_sounds, n_heads or more), learned; columns behind the heads' are never chosen.
@@ -170,6 +171,30 @@ def set_by_hand(
     return weights
 
 
+def heights(
+    chosen: Float64Array, learned: Float64Array, held_out: Float64Array, own: NDArray[np.int64]
+) -> Float64Array:
+    """What to multiply each sound's discriminant with, so that it is as high with weights by hand as with learned ones.
+
+    The highest discriminant says which sound it is, and heads differ in height: a sound with a head of its own would
+    lose to the others, or win.
+
+    Args:
+        chosen: (n_sounds, n_heads) weights in use.
+        learned: (n_sounds, n_heads).
+        held_out: (n_heads, n_windows, n_sounds), see :func:`learn_weights`.
+        own: (n_windows,) the sound of each window, from 0.
+
+    Returns:
+        (n_sounds,) float64; 1 where nothing was set by hand.
+    """
+    scores = np.take_along_axis(held_out, own[None, :, None], axis=2)[:, :, 0]
+    known = np.isfinite(scores).all(axis=0)
+    usual = scores[:, known].mean(axis=1) if known.any() else np.zeros(len(scores))
+    now, before = chosen @ usual, learned @ usual
+    return before / now if min(now.min(), before.min()) > 0.0 else np.ones(len(chosen))
+
+
 def chosen_heads(settings: SoundSettings, heads: Sequence[str]) -> set[str]:
     """Heads that a person chose for a sound; empty if none.
 
@@ -180,13 +205,13 @@ def chosen_heads(settings: SoundSettings, heads: Sequence[str]) -> set[str]:
     for (name, value), named in _CHOSEN.items():
         if getattr(settings, name) != value:
             continue
-        present = [head for head in named if head in heads]
+        present = {head for head in named if head in heads}
         if not present:
             raise ProfileError(
                 f"--{name} {value} needs a head '{named[0]}', and this model has {', '.join(heads)}: "
                 f"use another model, or leave --{name} out"
             )
-        chosen.add(present[0])
+        chosen |= present
     return chosen
 
 

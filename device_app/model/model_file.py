@@ -166,7 +166,10 @@ class GoldenVectors:
 
 @dataclass(frozen=True, slots=True)
 class BackgroundBank:
-    """Embeddings of windows of the training corpus: what the world sounds like to this network."""
+    """Embeddings of windows of the training corpus: what the world sounds like to this network.
+
+    The first half of the windows takes its clips as they come, the second all kinds of sounds alike.
+    """
 
     embeddings: dict[str, Int8Array]
     """For each output (n_windows, size) int8."""

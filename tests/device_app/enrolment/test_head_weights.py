@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device_app.enrolment.head_weights import in_words, learn_weights, set_by_hand
+from device_app.enrolment.head_weights import heights, in_words, learn_weights, set_by_hand
 from device_app.enrolment.sound_settings import SoundSettings
 from device_app.errors import ProfileError
 
@@ -68,10 +68,29 @@ def test_one_sound_or_single_recordings_leave_the_weights_equal() -> None:
         (SoundSettings(pitch="varies"), 0),
     ],
 )
-def test_what_is_set_by_hand_has_three_quarters_of_the_weight(settings: SoundSettings, head: int) -> None:
+def test_what_is_set_by_hand_has_a_quarter_of_the_weight_beside_what_it_has(settings: SoundSettings, head: int) -> None:
     weights = set_by_hand(np.full((2, 3), 1 / 3), ("bell", "dog"), HEADS, {"dog": settings})
     assert weights[0] == pytest.approx([1 / 3] * 3)
-    assert weights[1, head] == pytest.approx(0.75 + 0.25 / 3)
+    assert weights[1, head] == pytest.approx(0.25 + 0.75 / 3)
+
+
+def test_the_heads_that_a_setting_stands_for_share_the_weight() -> None:
+    heads = ("words", "voice", "spectrum")
+    weights = set_by_hand(np.full((1, 3), 1 / 3), ("ann",), heads, {"ann": SoundSettings(same="speaker")})
+    assert weights[0] == pytest.approx([0.75 / 3, 0.125 + 0.75 / 3, 0.125 + 0.75 / 3])
+
+
+def test_a_sound_with_weights_of_its_own_is_as_high_as_with_learned_ones() -> None:
+    """Heads of other heights: the sound that is heard by the lowest alone must not lose to the others for that."""
+    owner, sound = recordings()
+    scores = np.stack([height * np.eye(N_SOUNDS)[sound[owner]] for height in (8.0, 4.0, 2.0)])
+    learned = np.full((N_SOUNDS, 3), 1 / 3)
+    chosen = learned.copy()
+    chosen[0] = [0.0, 0.0, 1.0]
+    raised = heights(chosen, learned, scores, sound[owner])
+    np.testing.assert_allclose(raised, [(8 + 4 + 2) / 3 / 2, 1, 1, 1])
+    scores[:, 0, sound[0]] = np.nan  # of a sound that was recorded once nothing is known
+    np.testing.assert_allclose(heights(chosen, learned, scores, sound[owner]), raised)
 
 
 def test_a_setting_that_the_model_has_no_head_for_is_a_sentence() -> None:

@@ -42,6 +42,15 @@ def test_the_worse_of_bank_and_room_sets_the_threshold_and_a_few_windows_set_non
     assert choose_threshold(bank, room[:5], NONE, 24.0).score == alone.score
 
 
+def test_a_budget_holds_in_either_half_of_the_bank() -> None:
+    rng = np.random.default_rng(8)
+    quiet, talking = rng.standard_normal(2000), rng.standard_normal(2000) + 2.0 * (rng.random(2000) < 0.1)
+    threshold = choose_threshold(np.concatenate([quiet, talking]), NONE, NONE, 24.0)
+    alone = [Tail.of(half).score_at(1.0 / (EVENTS_A_WINDOW * 14400.0)) - FIRES_ABOVE for half in (quiet, talking)]
+    assert threshold.score == max(alone) == alone[1]
+    assert threshold.false_alarms_per_hour == pytest.approx(1.0)
+
+
 def test_what_was_named_as_a_confusion_does_not_speak_for_the_sound() -> None:
     scores = np.random.default_rng(6).standard_normal(2000)
     assert choose_threshold(scores, NONE, np.array([9.0, 12.0]), 24.0).score == 12.0
@@ -49,9 +58,10 @@ def test_what_was_named_as_a_confusion_does_not_speak_for_the_sound() -> None:
 
 def test_windows_where_the_detector_fires_are_counted() -> None:
     two_percent = 24 * 14400 * 0.02 * EVENTS_A_WINDOW
-    threshold = choose_threshold(np.random.default_rng(7).standard_normal(2000), NONE, NONE, two_percent)
+    half = -np.log1p(-(np.arange(1000) + 0.5) / 1000)
+    threshold = choose_threshold(np.concatenate([half, half]), NONE, NONE, two_percent)
     assert threshold.n_exceeding == pytest.approx(40, abs=2)
-    assert threshold.score + FIRES_ABOVE == pytest.approx(2.05, abs=0.2)
+    assert threshold.score + FIRES_ABOVE == pytest.approx(-np.log(0.02), abs=0.1)
 
 
 def test_a_bank_of_a_few_windows_gives_a_threshold_too() -> None:
