@@ -5,18 +5,16 @@ the device, with all heads of the network glued together, and with each of them 
 out best on the set, which nobody knows beforehand. Differences are paired: the same tasks for all.
 """
 
-import argparse
-import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from device_app.arrays import FloatArray
 from device_app.enrolment.head import Examples, fit_head
-from device_app.model.embedder import Embedder, load_embedder
+from device_app.model.embedder import Embedder
+from tests.bench.json_rows import run
 from tests.bench.labelled_clips import LabelledClips, Task, draw_tasks, examples_of, read_set
 from tests.bench.twins import read_twins
 
@@ -97,31 +95,19 @@ def refit_s(embedder: Embedder, n_sounds: int = 20, n_clips: int = 10) -> tuple[
     return min(wall for wall, _ in times), min(cpu for _, cpu in times)
 
 
-def main() -> int:
-    """Print one JSON object a set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", type=int, default=60, help="of each set (default: %(default)s)")
-    parser.add_argument("--model", type=Path, help="default: the shipped one")
-    args = parser.parse_args()
-    embedder = load_embedder(args.model)
-    try:
-        for name, n_way in SETS.items():
-            for clips in read_set(name, embedder):
-                tasks = draw_tasks(clips, args.tasks, n_way=n_way, k_shot=K_SHOT)
-                print(json.dumps(row(clips.name, ((clips, task) for task in tasks), embedder)), flush=True)
-        for kind in ("pitch", "speed"):
-            pairs = read_twins(kind, embedder)
-            tasks_of = (
-                (pair, task) for pair in pairs for task in draw_tasks(pair, 2, n_way=2, k_shot=K_SHOT, n_queries=4)
-            )
-            print(json.dumps(row(f"twins: {kind}", tasks_of, embedder)), flush=True)
-    except FileNotFoundError as err:
-        print(f"error: {err}", file=sys.stderr)
-        return 1
+def rows(embedder: Embedder, n_tasks: int) -> Iterator[dict[str, object]]:
+    """One row a set, then the time of a refit."""
+    for name, n_way in SETS.items():
+        for clips in read_set(name, embedder):
+            tasks = draw_tasks(clips, n_tasks, n_way=n_way, k_shot=K_SHOT)
+            yield row(clips.name, ((clips, task) for task in tasks), embedder)
+    for kind in ("pitch", "speed"):
+        pairs = read_twins(kind, embedder)
+        tasks_of = ((pair, task) for pair in pairs for task in draw_tasks(pair, 2, n_way=2, k_shot=K_SHOT, n_queries=4))
+        yield row(f"twins: {kind}", tasks_of, embedder)
     wall, cpu = refit_s(embedder)
-    print(json.dumps({"refit of 20 sounds with 10 clips each": {"s": round(wall, 3), "processor s": round(cpu, 3)}}))
-    return 0
+    yield {"refit of 20 sounds with 10 clips each": {"s": round(wall, 3), "processor s": round(cpu, 3)}}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, "--tasks", rows))

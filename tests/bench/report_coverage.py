@@ -5,18 +5,16 @@ gives a 95 % interval of the share that will be heard; the truth is what the sam
 class.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from device_app.enrolment.head import fit_head
 from device_app.enrolment.report import heard_as, make_report
-from device_app.model.embedder import Embedder, load_embedder
+from device_app.model.embedder import Embedder
+from tests.bench.json_rows import run
 from tests.bench.labelled_clips import LabelledClips, draw_tasks, examples_of, read_set
 
 SETS = {"esc10": 40, "fsdd": 0, "gm-instruments": 20}
@@ -70,31 +68,20 @@ def simulate(clips: LabelledClips, embedder: Embedder, n_enrolments: int, seed: 
             yield Promise(sound.recall_low, sound.recall_high, share, float(np.mean(heard)), len(heard))
 
 
-def main() -> int:
-    """Print one JSON object a set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--enrolments", type=int, default=60, help="of each set (default: %(default)s)")
-    parser.add_argument("--model", type=Path, help="default: the shipped one")
-    args = parser.parse_args()
-    embedder = load_embedder(args.model)
-    try:
-        for name, most in SETS.items():
-            for clips in read_set(name, embedder, most):
-                promises = list(simulate(clips, embedder, args.enrolments))
-                line = {
-                    "set": clips.name,
-                    "sounds": len(promises),
-                    "truth within the interval, %": round(100.0 * np.mean([p.kept for p in promises]), 1),
-                    "truth not below it, %": round(100.0 * np.mean([p.floor_kept for p in promises]), 1),
-                    "heard in the report, %": round(100.0 * np.mean([p.reported for p in promises]), 1),
-                    "heard in truth, %": round(100.0 * np.mean([p.truth for p in promises]), 1),
-                }
-                print(json.dumps(line), flush=True)
-    except FileNotFoundError as err:
-        print(f"error: {err}", file=sys.stderr)
-        return 1
-    return 0
+def rows(embedder: Embedder, n_enrolments: int) -> Iterator[dict[str, object]]:
+    """One row a set."""
+    for name, most in SETS.items():
+        for clips in read_set(name, embedder, most):
+            promises = list(simulate(clips, embedder, n_enrolments))
+            yield {
+                "set": clips.name,
+                "sounds": len(promises),
+                "truth within the interval, %": round(100.0 * np.mean([p.kept for p in promises]), 1),
+                "truth not below it, %": round(100.0 * np.mean([p.floor_kept for p in promises]), 1),
+                "heard in the report, %": round(100.0 * np.mean([p.reported for p in promises]), 1),
+                "heard in truth, %": round(100.0 * np.mean([p.truth for p in promises]), 1),
+            }
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, "--enrolments", rows))
