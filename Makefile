@@ -89,7 +89,7 @@ bench-device: $(DEV)/.installed debs $(PEER_MODELS)/livekit $(PEER_PACKAGE)/open
 	$(PY) -m tests.bench.device --peer-models $(PEER_MODELS)/livekit/wakeword/resources --peer-package $(PEER_PACKAGE)
 
 .PHONY: soak
-soak: $(DEV)/.installed ## 24 hours of audio with kills, hangs, broken files and clock jumps: nothing lost, memory steady (an hour)
+soak: $(DEV)/.installed ## 24 hours of audio with kills, hangs, broken files and clock jumps: nothing lost, memory steady (7 minutes of a core; 25 on a busy one)
 	$(PY) -m tests.soak
 
 ROUNDS ?= 30
@@ -127,6 +127,10 @@ $(UNPACKED)/.unpacked: | $(DEV)/.installed
 	for archive in $(EARMARK_SHARED)/data/pretrain/*.tar; do tar -xf $$archive -C $(UNPACKED); done
 	@touch $@
 
+# A run that is told to stop saves and exits with 0: what comes after it must not take it for a whole one.
+TO_ITS_END := | { trap '' INT TERM; read -r said || exit 1; echo "$$said"; [[ "$$said" == *'"finished": true'* ]] \
+  || { echo "stopped before its end: the same command goes on" >&2; exit 1; }; }
+
 # What the shipped model is trained on: the whole corpus of `make corpus`, and the environmental supplement.
 ENVIRONMENT := build/environment
 SPEEDS := build/speeds
@@ -150,14 +154,14 @@ $(ENVIRONMENT)/.unpacked:
 model: corpus $(ENVIRONMENT)/.unpacked $(UNPACKED)/.unpacked ## rebuild the shipped model: corpus, teachers' answers, pretraining (hours), export; resumes
 	$(PY) -m train cache --audio $(UNPACKED) --out $(CACHE)
 	$(PY) -m train teachers --config configs/first-stage.toml --cache $(CACHE) --teachers $(TEACHERS)
-	$(PY) -m train pretrain --config configs/first-stage.toml --cache $(CACHE) --teachers $(TEACHERS) --out runs/first --resume
+	$(PY) -m train pretrain --config configs/first-stage.toml --cache $(CACHE) --teachers $(TEACHERS) --out runs/first --resume $(TO_ITS_END)
 	$(PY) -m train cache --audio build/debian/corpus $(ENVIRONMENT) --out $(SECOND_CACHE)
 	$(PY) -m train teachers --config configs/second-stage.toml --cache $(SECOND_CACHE) --teachers $(TEACHERS)
-	$(PY) -m train pretrain --config configs/second-stage.toml --cache $(SECOND_CACHE) --teachers $(TEACHERS) --from runs/first/last.pt --out runs/second --resume
+	$(PY) -m train pretrain --config configs/second-stage.toml --cache $(SECOND_CACHE) --teachers $(TEACHERS) --from runs/first/last.pt --out runs/second --resume $(TO_ITS_END)
 	$(MAKE) model-cache
 	$(PY) -m train teachers --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS)
-	$(PY) -m train pretrain --config configs/third-stage.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/second/last.pt --out runs/third --resume
-	$(PY) -m train pretrain --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/third/last.pt --out runs/model --resume
+	$(PY) -m train pretrain --config configs/third-stage.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/second/last.pt --out runs/third --resume $(TO_ITS_END)
+	$(PY) -m train pretrain --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/third/last.pt --out runs/model --resume $(TO_ITS_END)
 	$(PY) -m export runs/model/last.pt -o device_app/data/model.onnx --corpus $(MODEL_CACHE)
 	$(PY) -m train compact runs/model/last.pt --out train/weights.pt
 	$(PY) -m tests.golden.shipped_embedding runs/model/last.pt $(MODEL_CACHE)
@@ -217,7 +221,7 @@ audio-named:
 
 .PHONY: retrain
 retrain: audio-named $(DEV)/.installed ## AUDIO=FOLDER: adapt the released weights to your own audio, export, verify, evaluate; resumes
-	$(PY) -m train adapt --from $(FROM) --config $(ADAPT) --audio "$(AUDIO)" --out $(OUT) --resume
+	$(PY) -m train adapt --from $(FROM) --config $(ADAPT) --audio "$(AUDIO)" --out $(OUT) --resume $(TO_ITS_END)
 	$(PY) -m export $(OUT)/last.pt -o $(OUT)/model.onnx --corpus $(OUT)/cache
 	$(PY) -m export verify $(OUT)/model.onnx --checkpoint $(OUT)/last.pt --corpus $(OUT)/cache
 	@if [ -z "$(SETS)" ]; then echo "no labelled sets to evaluate with: name their folders with SETS='FOLDER ...'" >&2; fi

@@ -75,7 +75,7 @@ def _pretrain(args: argparse.Namespace) -> int:
         verify=not args.no_verify,
         start_from=args.start_from,
     )
-    _report({"step": progress.step, "val_loss": progress.last_val})
+    _report({"step": progress.step, "val_loss": progress.last_val, "finished": progress.finished})
     return 0
 
 
@@ -100,7 +100,14 @@ def _adapt(args: argparse.Namespace) -> int:
         device=args.device,
         show_progress=not args.quiet,
     )
-    _report({"step": progress.step, "val_loss": progress.last_val, "checkpoint": str(args.out / "last.pt")})
+    _report(
+        {
+            "step": progress.step,
+            "val_loss": progress.last_val,
+            "finished": progress.finished,
+            "checkpoint": str(args.out / "last.pt"),
+        }
+    )
     return 0
 
 

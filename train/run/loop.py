@@ -56,6 +56,8 @@ class Progress:
     bad_vals: int = 0
     """Validations since the best one."""
     last_val: float | None = None
+    finished: bool = False
+    """Whether the run came to its end, rather than being told to stop; never so in a checkpoint."""
 
 
 class Trainer:
@@ -149,7 +151,7 @@ class Trainer:
         """
         cfg, progress = self.cfg.run, self.progress
         main = self.fabric.is_global_zero
-        saved_at, saved_step = time.monotonic(), -1
+        saved_at, saved_step, told = time.monotonic(), -1, False
         bar = tqdm(
             total=cfg.max_steps,
             initial=progress.step,
@@ -171,7 +173,8 @@ class Trainer:
                 bar.update()
                 if cfg.keep_every and progress.step % cfg.keep_every == 0:
                     self._save(f"step-{progress.step:06d}.pt", weights_alone=True)
-                done = self._told_to_stop() or bool(cfg.patience and progress.bad_vals >= cfg.patience)
+                told = self._told_to_stop()
+                done = told or bool(cfg.patience and progress.bad_vals >= cfg.patience)
                 if done or time.monotonic() - saved_at > cfg.checkpoint_every_s:
                     self._save("last.pt")
                     saved_at, saved_step = time.monotonic(), progress.step
@@ -180,6 +183,7 @@ class Trainer:
                     break
         if saved_step != progress.step:
             self._save("last.pt")
+        progress.finished = not told or progress.step >= cfg.max_steps
         return progress
 
     def _told_to_stop(self) -> bool:
