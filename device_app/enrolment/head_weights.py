@@ -18,13 +18,16 @@ _BY_HAND = 0.25
 """Share of the heads that are chosen by hand. More tells the sounds better from each other, but one head tells speech
 from a word less well than all do, and so less is heard: `docs/ENROLMENT.md`."""
 
+_HEAVY = 1.3
+"""Times an equal share from which on a head is spoken of."""
+
 _CHOSEN = {
-    ("same", "word"): ("words",),
-    ("same", "speaker"): ("voice", "spectrum", "sensitive"),
-    ("pitch", "matters"): ("spectrum", "sensitive"),
-    ("pitch", "varies"): ("invariant",),
+    ("same", "word"): (("words",),),
+    ("same", "speaker"): (("voice", "spectrum"), ("sensitive",)),
+    ("pitch", "matters"): (("spectrum", "sensitive"),),
+    ("pitch", "varies"): (("invariant",),),
 }
-"""Heads that a setting stands for: those of them that the model has share the weight."""
+"""Heads that a setting stands for: those of the first group of which the model has any share the weight."""
 
 _IN_WORDS = {
     "invariant": "what it is counts, at any pitch and tempo",
@@ -202,16 +205,16 @@ def chosen_heads(settings: SoundSettings, heads: Sequence[str]) -> set[str]:
         ProfileError: If the model has none of those that a setting stands for.
     """
     chosen: set[str] = set()
-    for (name, value), named in _CHOSEN.items():
+    for (name, value), groups in _CHOSEN.items():
         if getattr(settings, name) != value:
             continue
-        present = {head for head in named if head in heads}
+        present = [group for group in groups if set(group) & set(heads)]
         if not present:
             raise ProfileError(
-                f"--{name} {value} needs a head '{named[0]}', and this model has {', '.join(heads)}: "
+                f"--{name} {value} needs a head '{groups[0][0]}', and this model has {', '.join(heads)}: "
                 f"use another model, or leave --{name} out"
             )
-        chosen |= present
+        chosen |= set(present[0]) & set(heads)
     return chosen
 
 
@@ -219,7 +222,7 @@ def in_words(weights: Float64Array, heads: Sequence[str]) -> str:
     """What the (n_heads,) weights of one sound mean, for a person."""
     equal = 1.0 / len(heads)
     order = np.argsort(weights)[::-1]
-    heavy = [heads[i] for i in order if weights[i] >= 1.5 * equal][:2]
+    heavy = [heads[i] for i in order if weights[i] >= _HEAVY * equal][:2]
     if not heavy:
         return "everything about it counts alike"
     said = [_IN_WORDS.get(head, f"'{head}' counts most") for head in heavy]
