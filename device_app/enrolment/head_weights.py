@@ -24,7 +24,7 @@ _HEAVY = 1.3
 _CHOSEN = {
     ("same", "word"): (("words",),),
     ("same", "speaker"): (("voice", "spectrum"), ("sensitive",)),
-    ("pitch", "matters"): (("spectrum", "sensitive"),),
+    ("pitch", "matters"): (("spectrum", "movement", "sensitive"),),
     ("pitch", "varies"): (("invariant",),),
 }
 """Heads that a setting stands for: those of the first group of which the model has any share the weight."""
@@ -37,6 +37,7 @@ _IN_WORDS = {
     "words": "the word counts, not who says it",
     "voice": "who speaks counts, not what is said",
     "spectrum": "its colour counts",
+    "movement": "how it moves counts",
 }
 
 Float64Array = NDArray[np.float64]
