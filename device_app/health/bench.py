@@ -15,6 +15,7 @@ from device_app.arrays import FloatArray
 from device_app.capture import Block, Capture, FileSource
 from device_app.enrolment.head import Head
 from device_app.health.process_meter import cpu_s, memory_mb
+from device_app.listening.command import LIVE_BLOCK_S
 from device_app.listening.recogniser import Recogniser
 from device_app.model.embedder import Embedder, load_embedder
 
@@ -111,13 +112,13 @@ def as_fast_as_it_goes(embedder: Embedder, waveform: FloatArray) -> tuple[float,
 
 def _in_real_time(embedder: Embedder, waveform: FloatArray) -> tuple[float, dict[str, float], float]:
     """Percent of a core, memory by what it holds, and windows a second, through the capture process."""
-    recogniser = Recogniser(embedder, untaught_head(embedder))
+    recogniser = Recogniser(embedder, untaught_head(embedder), live=True)
     with tempfile.TemporaryDirectory(prefix="earmark-bench-") as folder:
         path = Path(folder) / "restless.wav"
         with wave.open(str(path), "wb") as file:
             file.setparams((1, 2, _NATIVE_RATE, 0, "NONE", ""))
             file.writeframes((waveform * 32767.0).astype("<i2").tobytes())
-        with Capture(FileSource(path, realtime=True)) as capture:
+        with Capture(FileSource(path, realtime=True), block_s=LIVE_BLOCK_S) as capture:
             _listen(capture, recogniser, 2.0)  # until all that is loaded once has been
             assert capture.process_id is not None
             pids = [os.getpid(), capture.process_id]

@@ -44,12 +44,12 @@ def listen(
                     on_event(event, epoch_s)
 
 
-_LIVE_BLOCK_S = 0.125
+LIVE_BLOCK_S = 0.125
 """As long as the step between two looks at a beginning: each block is looked at as soon as it is there, and wakes two
 processes. Shorter ones would wake them more often for nothing, longer ones would be heard later."""
 
 
 def open_capture(source: Source, *, wait: bool) -> Capture:
     """The capture of a source: a live one is tried again for ever, once it has worked or if it is waited for."""
-    block_s = _LIVE_BLOCK_S if source.live else 0.1
+    block_s = LIVE_BLOCK_S if source.live else 0.1
     return Capture(source, block_s=block_s, retry=source.live, must_start=not wait)

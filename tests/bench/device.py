@@ -32,7 +32,7 @@ from device_app.enrolment.example_windows import find_sound
 from device_app.health.process_meter import cpu_s, memory_mb
 from tests.device_app.virtual_mic import VirtualMic, missing_parts
 
-_RATE = 48000
+RATE = 48000
 _ROOM_DBFS = -60.0
 _LEVELS_DBFS = (-40.0, -20.0)
 """Range of the loudest tenth of a second of what is played."""
@@ -41,7 +41,7 @@ _LONGEST_S = 3
 """Of what is played of a clip, from its onset: where it first comes within 30 dB of its loudest moment."""
 _N_CHUNK = 1280
 """Samples that openWakeWord takes at a time: 80 ms."""
-_LATE_S = 1.5
+LATE_S = 1.5
 """An event counts for a clip if it comes while it lasts or up to so long after."""
 
 
@@ -96,7 +96,7 @@ class Reference:
     """Another recorder of the virtual microphone, with as little delay as it can have: when was what really played?"""
 
     def __init__(self) -> None:
-        command = ["parec", "--latency-msec=10", f"--rate={_RATE}", "--channels=1", "--format=s16le"]
+        command = ["parec", "--latency-msec=10", f"--rate={RATE}", "--channels=1", "--format=s16le"]
         self._process = subprocess.Popen([*command, "-d", "virtual_mic.monitor"], stdout=subprocess.PIPE)
         self._pieces: list[tuple[float, np.ndarray]] = []
         threading.Thread(target=self._read, daemon=True).start()
@@ -113,14 +113,14 @@ class Reference:
         """The moment at which a (n,) float32 waveform at 48 kHz began to play, by cross-correlation."""
         pieces = list(self._pieces)  # more are coming
         heard = np.concatenate([piece for _, piece in pieces]).astype(np.float32)
-        probe = played[: min(len(played), 20 * _RATE)]
+        probe = played[: min(len(played), 20 * RATE)]
         n_fft = 1 << (len(heard) + len(probe)).bit_length()
         match = np.fft.irfft(np.fft.rfft(heard, n_fft) * np.conj(np.fft.rfft(probe, n_fft)), n_fft)
         at = int(np.argmax(match[: len(heard)]))
         # A piece comes at the earliest when its last sample has been played: the least delay is the true one.
         ends = np.cumsum([len(piece) for _, piece in pieces])
-        origin = min(moment - end / _RATE for (moment, _), end in zip(pieces, ends, strict=True))
-        return origin + at / _RATE
+        origin = min(moment - end / RATE for (moment, _), end in zip(pieces, ends, strict=True))
+        return origin + at / RATE
 
     def close(self) -> None:
         self._process.kill()
@@ -132,7 +132,7 @@ def clips_in_a_room(
 ) -> tuple[FloatArray, list[tuple[str, float, float]]]:
     """(n,) float32 at 48 kHz with each clip once over a quiet room; and sound, onset and end of each, seconds."""
     order = [(sound, path) for sound, entries in paths.items() for path in entries]
-    parts, occurrences, position_s = [np.zeros(3 * _RATE, np.float32)], [], 3.0
+    parts, occurrences, position_s = [np.zeros(3 * RATE, np.float32)], [], 3.0
     for i in rng.permutation(len(order)):
         sound, path = order[i]
         clip = read_audio(path, SAMPLE_RATE)
@@ -143,9 +143,9 @@ def clips_in_a_room(
         clip = clip * np.float32(10.0 ** (rng.uniform(*_LEVELS_DBFS) / 20.0) / loudest)
         gap_s = float(rng.uniform(*_GAP_S))
         occurrences.append((sound, position_s, position_s + len(clip) / SAMPLE_RATE))
-        part = np.concatenate([resample(clip, SAMPLE_RATE, _RATE), np.zeros(int(gap_s * _RATE), np.float32)])
+        part = np.concatenate([resample(clip, SAMPLE_RATE, RATE), np.zeros(int(gap_s * RATE), np.float32)])
         parts.append(part)
-        position_s += len(part) / _RATE
+        position_s += len(part) / RATE
     waveform = np.concatenate(parts)
     waveform += rng.standard_normal(len(waveform)).astype(np.float32) * np.float32(10.0 ** (_ROOM_DBFS / 20.0))
     return np.clip(waveform, -1.0, 1.0), occurrences
@@ -154,19 +154,19 @@ def clips_in_a_room(
 def delays(mic: VirtualMic, listener: Listener, paths: dict[str, list[Path]], folder: Path) -> dict[str, float]:
     """Play clips; seconds from each one's onset to the moment at which the event's line came out of the process."""
     waveform, occurrences = clips_in_a_room(paths, np.random.default_rng(0))
-    sf.write(folder / "clips.wav", waveform, _RATE, subtype="PCM_16")
+    sf.write(folder / "clips.wav", waveform, RATE, subtype="PCM_16")
     reference = Reference()
     time.sleep(1.0)
     n_before = len(listener.lines)
     mic.start_playing(folder / "clips.wav")
-    time.sleep(len(waveform) / _RATE + 3.0)
+    time.sleep(len(waveform) / RATE + 3.0)
     began = reference.began(waveform)
     reference.close()
     mic.stop_playing()
     starts = [(moment - began, line["sound"]) for moment, line in listener.lines[n_before:] if line["type"] == "start"]
     found, right = [], set()
     for sound, onset_s, end_s in occurrences:
-        own = [i for i, (at, name) in enumerate(starts) if name == sound and onset_s <= at <= end_s + _LATE_S]
+        own = [i for i, (at, name) in enumerate(starts) if name == sound and onset_s <= at <= end_s + LATE_S]
         right.update(own)
         found += [starts[own[0]][0] - onset_s] if own else []
     return {
