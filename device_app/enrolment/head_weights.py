@@ -12,7 +12,7 @@ _LOOSENESS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """How freely the weights leave equal shares: widths of their prior, of which the recordings choose."""
 _TOGETHER = 10.0
 """The same for what the heads share, which is to be free."""
-_OWN_AFTER = 30.0
+_OWN_AFTER = 50.0
 """Recordings of a sound after which its own weights count as much as those of all sounds together."""
 _BY_HAND = 0.25
 """Share of the heads that are chosen by hand. More tells the sounds better from each other, but one head tells speech
@@ -48,7 +48,7 @@ def learn_weights(held_out: Float64Array, owner: NDArray[np.int64], sound: NDArr
 
     A conditional logit (McFadden 1974) chooses between the sounds by the weighed scores of discriminants that have not
     seen the recording; a normal prior holds the weights together. What all recordings say is mixed with what those of
-    one sound say: the more of the latter the more there are of it.
+    one sound say, and others against it: the more of the latter the more recordings it has.
 
     Args:
         held_out: (n_heads, n_windows, n_sounds), see :class:`device_app.enrolment.discriminant.Discriminants`.
@@ -75,8 +75,9 @@ def learn_weights(held_out: Float64Array, owner: NDArray[np.int64], sound: NDArr
         weights = np.tile(_fit(ahead, rivals), (n_sounds, 1))
         for i in np.unique(own):
             mine = own == i
+            about = rivals & (mine[:, None] | (np.arange(n_sounds) == i))
             trust = np.sum(mine) / (np.sum(mine) + _OWN_AFTER)
-            weights[i] += trust * (_fit(ahead[mine], rivals[mine]) - weights[i])
+            weights[i] += trust * (_fit(ahead, about) - weights[i])
     return weights
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from device_app.arrays import FloatArray
-from device_app.enrolment.head import Examples, fit_head
+from device_app.enrolment.head import Examples, Head, fit_head
 from device_app.model.embedder import Embedder
 from tests.bench.json_rows import run
 from tests.bench.labelled_clips import LabelledClips, Task, draw_tasks, examples_of, read_set
@@ -35,12 +35,16 @@ def variants(embedder: Embedder) -> dict[str, tuple[slice, dict[str, int]]]:
 
 
 def accuracy(clips: LabelledClips, task: Task, bank: FloatArray, columns: slice, head_sizes: dict[str, int]) -> float:
-    """Share of a task's queries whose own sound has the highest discriminant, on the mean of their windows."""
+    """Share of a task's queries that are told apart by some columns of the embedding."""
     examples = [
         Examples(entry.sound, entry.recording, entry.embeddings[:, columns]) for entry in examples_of(clips, task)
     ]
     fit = fit_head(examples, background=(), bank=bank[:, columns], head_sizes=head_sizes, model_id="", recordings=())
-    head = fit.head
+    return told_apart(clips, task, fit.head, columns)
+
+
+def told_apart(clips: LabelledClips, task: Task, head: Head, columns: slice = slice(None)) -> float:
+    """Share of a task's queries whose own sound has the highest discriminant, on the mean of their windows."""
     right = [
         int(np.argmax(head.discriminant(head.evidence(clips.clean(clip)[:, columns])).mean(axis=0))) == place
         for place, queries in enumerate(task.queries)
