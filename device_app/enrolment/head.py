@@ -115,8 +115,7 @@ class Fit:
 
     head: Head
     head_weights: NDArray[np.float64]
-    """(n_sounds, n_heads) how much each head of the network counts for each sound; each row of sum 1. What all heads
-    side by side count is shared out among them."""
+    """(n_sounds, n_heads) how much each head of the network counts for each sound; each row of sum 1."""
     held_out: FloatArray
     """(n_windows, n_sounds) evidence of each example's windows as heard, from a fit without it; not a number for the
     own sound of a recording that is the only one of it."""
@@ -137,7 +136,7 @@ def fit_head(
     confusable: Sequence[Examples] = (),
     settings: Mapping[str, SoundSettings] | None = None,
 ) -> Fit:
-    """Fit all sounds: discriminants in each head of the network and in all of them side by side, weights, thresholds.
+    """Fit all sounds: discriminants in each head of the network, their weights, thresholds.
 
     Args:
         examples: At least one recording of each sound.
@@ -163,8 +162,6 @@ def fit_head(
 
     ends = np.cumsum(list(head_sizes.values()))
     slices = [slice(end - size, end) for end, size in zip(ends, head_sizes.values(), strict=True)]
-    if len(slices) > 1:
-        slices.append(slice(0, bank.shape[1]))  # all heads side by side: what they say only together
     everyday = Background.of(bank)
     fitted: list[Discriminants] = []
     for part in slices:
@@ -204,9 +201,7 @@ def fit_head(
         recordings,
     )
     evidence = (np.einsum("sh,hws->ws", parts, held_out) * scale - offset).astype(np.float32)
-    n_heads = len(head_sizes)
-    head_weights = shares[:, :n_heads] + shares[:, n_heads:].sum(axis=1, keepdims=True) / n_heads
-    return Fit(head, head_weights, head.settle(evidence), owner, thresholds)
+    return Fit(head, shares, head.settle(evidence), owner, thresholds)
 
 
 def _budget(settings: SoundSettings | None) -> float:

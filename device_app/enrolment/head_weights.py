@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from device_app.enrolment.sound_settings import SoundSettings
 from device_app.errors import ProfileError
 
-_LOOSENESS = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""How freely the weights leave equal shares: widths of their prior, of which the recordings choose."""
+_LOOSENESS = 3.0
+"""How freely the weights leave equal shares: the width of their prior. See `make bench-heads`."""
 _TOGETHER = 10.0
 """The same for what the heads share, which is to be free."""
-_OWN_AFTER = 50.0
+_OWN_AFTER = 15.0
 """Recordings of a sound after which its own weights count as much as those of all sounds together."""
 _BY_HAND = 0.25
 """Share of the heads that are chosen by hand. More tells the sounds better from each other, but one head tells speech
@@ -46,9 +46,10 @@ Float64Array = NDArray[np.float64]
 def learn_weights(held_out: Float64Array, owner: NDArray[np.int64], sound: NDArray[np.int64]) -> Float64Array:
     """Weights of the heads for each sound, such that each recording scores highest for its own sound.
 
-    A conditional logit (McFadden 1974) chooses between the sounds by the weighed scores of discriminants that have not
-    seen the recording; a normal prior holds the weights together. What all recordings say is mixed with what those of
-    one sound say, and others against it: the more of the latter the more recordings it has.
+    Each recording is compared with each sound that it is not, by the scores of discriminants that have not seen it: a
+    logistic regression on the differences between its own sound's score and the other's (Bradley and Terry 1952), one
+    feature a head. The L2 penalty holds the weights together, so that they only part where equal ones go wrong. What
+    all sounds say is mixed with what the pairs of one sound say, the more of the latter the more recordings it has.
 
     Args:
         held_out: (n_heads, n_windows, n_sounds), see :class:`device_app.enrolment.discriminant.Discriminants`.
@@ -63,93 +64,40 @@ def learn_weights(held_out: Float64Array, owner: NDArray[np.int64], sound: NDArr
     counts = np.bincount(owner)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     scores = np.add.reduceat(held_out, starts, axis=1) / counts[:, None]  # (n_heads, n_recordings, n_sounds)
-    ahead = np.moveaxis(np.take_along_axis(scores, sound[None, :, None], axis=2) - scores, 0, 2)
-    known = np.isfinite(ahead).all(axis=(1, 2))
-    if n_heads == 1 or n_sounds == 1 or not known.any():
+    recording, other = np.nonzero(sound[:, None] != np.arange(n_sounds))
+    differences = (scores[:, recording, sound[recording]] - scores[:, recording, other]).T
+    known = np.isfinite(differences).all(axis=1)
+    if n_heads == 1 or not known.any():
         return equal
-    ahead, own = ahead[known], sound[known]
-    rivals = own[:, None] != np.arange(n_sounds)
+    differences, recording, other = differences[known], recording[known], other[known]
+    own = sound[recording]
     from threadpoolctl import threadpool_limits  # not needed for listening
 
+    weights = equal.copy()
     with threadpool_limits(1):  # more threads wait for each other longer than these small products take
-        weights = np.tile(_fit(ahead, rivals), (n_sounds, 1))
-        for i in np.unique(own):
-            mine = own == i
-            about = rivals & (mine[:, None] | (np.arange(n_sounds) == i))
-            trust = np.sum(mine) / (np.sum(mine) + _OWN_AFTER)
-            weights[i] += trust * (_fit(ahead, about) - weights[i])
+        everyone = _fit(differences, n_sounds)
+        for i in range(n_sounds):
+            about = (own == i) | (other == i)
+            trust = np.sum(sound == i) / (np.sum(sound == i) + _OWN_AFTER)
+            weights[i] = (1.0 - trust) * everyone + trust * _fit(differences[about], n_sounds)
     return weights
 
 
-def _fit(ahead: Float64Array, rivals: NDArray[np.bool_]) -> Float64Array:
-    """Weights of sum 1, averaged over priors of several widths as far as each foretells recordings left out of its fit.
+def _fit(differences: Float64Array, n_sounds: int) -> Float64Array:
+    """(n_heads,) weights of sum 1 from (n_pairs, n_heads) differences that should be above 0."""
+    from sklearn.linear_model import LogisticRegression  # slow to import, and not needed for listening
 
-    The average is pseudo-BMA+ of Yao et al. (2018, "Using stacking to average Bayesian predictive distributions",
-    section 3.4): what a wider prior gains over the narrowest only counts from one standard error on. Leaving one
-    recording out is one step of Newton's from the fit to all.
-
-    Args:
-        ahead: (n_recordings, n_sounds, n_heads) how far the own sound's score is above each sound's.
-        rivals: (n_recordings, n_sounds) which of these count.
-    """
-    n_recordings, _, n_heads = ahead.shape
-    ahead = ahead * rivals[:, :, None]
-    ahead = ahead / max(float(np.sqrt(np.sum(ahead.mean(axis=2) ** 2) / max(1, rivals.sum()))), 1e-12)
-    equal = np.full(n_heads, 1.0 / n_heads)
-    weights, tried, foretold = equal, [], []
-    for looseness in _LOOSENESS:
-        width = _TOGETHER**2 * np.outer(equal, equal) + looseness**2 / n_heads * np.eye(n_heads)
-        precision = np.linalg.inv(width)
-        weights = _likeliest(ahead, rivals, precision, weights)
-        _, slope, share = _log_likelihood(ahead, rivals, weights)
-        bend = np.swapaxes(ahead * share, 1, 2) @ ahead - slope[:, :, None] * slope[:, None, :]
-        without = weights - np.linalg.solve(bend.sum(axis=0) + precision - bend, slope[:, :, None])[:, :, 0]
-        foretold.append(_log_likelihood(ahead, rivals, without[:, :, None])[0])
-        positive = np.maximum(weights, 0.0)
-        tried.append(positive / positive.sum() if positive.sum() > 0.0 else equal)
-    gained = np.array(foretold) - foretold[0]
-    sure = gained.sum(axis=1) - gained.std(axis=1) * np.sqrt(n_recordings)
-    trust = np.exp(sure - sure.max())
-    return trust @ np.array(tried) / trust.sum()
-
-
-def _likeliest(
-    ahead: Float64Array, rivals: NDArray[np.bool_], precision: Float64Array, start: Float64Array
-) -> Float64Array:
-    """(n_heads,) most probable weights, by Newton's method, whose steps are halved where they lead down."""
-    weights = start
-    told, slope, share = _log_likelihood(ahead, rivals, weights)
-    for _ in range(30):
-        before = told.sum() - weights @ precision @ weights / 2.0
-        bend = (ahead * share).reshape(-1, len(start)).T @ ahead.reshape(-1, len(start)) - slope.T @ slope
-        step = np.linalg.solve(bend + precision, slope.sum(axis=0) - precision @ weights)
-        for _ in range(10):
-            told, slope, share = _log_likelihood(ahead, rivals, weights + step)
-            gain = told.sum() - (weights + step) @ precision @ (weights + step) / 2.0 - before
-            if gain >= 0.0:
-                break
-            step = step / 2.0
-        weights = weights + step
-        if gain < 1e-4:
-            break
-    return weights
-
-
-def _log_likelihood(
-    ahead: Float64Array, rivals: NDArray[np.bool_], weights: Float64Array
-) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Of each recording, its gradient, and the rivals' probabilities: (n,), (n, n_heads), (n, n_sounds, 1).
-
-    Args:
-        ahead: (n, n_sounds, n_heads).
-        rivals: (n, n_sounds).
-        weights: (n_heads,), or (n, n_heads, 1) of each recording's own.
-    """
-    margin = (ahead @ weights).reshape(rivals.shape)
-    odds = np.exp(np.minimum(-margin, 500.0)) * rivals
-    total = 1.0 + odds.sum(axis=1)
-    share = (odds / total[:, None])[:, :, None]
-    return -np.log(total), np.sum(ahead * share, axis=1), share
+    n_heads = differences.shape[1]
+    mean = differences.mean(axis=1)
+    scaled = differences / max(float(np.sqrt(np.mean(mean**2))), 1e-12)
+    apart = np.eye(n_heads) - 1.0 / n_heads
+    features = np.column_stack([_TOGETHER * scaled.mean(axis=1), _LOOSENESS * scaled @ apart])
+    model = LogisticRegression(fit_intercept=False, max_iter=200)
+    signs = np.where(np.arange(len(features)) % 2, 1, -1)  # without an intercept either side of a pair may come first
+    model.fit(features * signs[:, None], signs, sample_weight=np.full(len(signs), 1.0 / (n_sounds - 1)))
+    weights = model.coef_[0][0] * _TOGETHER / n_heads + _LOOSENESS * apart @ model.coef_[0][1:]
+    weights = np.maximum(weights, 0.0)
+    return weights / weights.sum() if weights.sum() > 0.0 else np.full(n_heads, 1.0 / n_heads)
 
 
 def set_by_hand(
@@ -158,7 +106,7 @@ def set_by_hand(
     """Give heads that were chosen by hand a quarter of the weight, beside what they have.
 
     Args:
-        weights: (n_sounds, n_heads or more), learned; columns behind the heads' are never chosen.
+        weights: (n_sounds, n_heads), learned.
         sounds: Their names.
         heads: Names of the heads.
         settings: Of the sounds that have some.

@@ -37,7 +37,7 @@ def test_heads_that_all_tell_the_sounds_apart_keep_about_equal_weights() -> None
 def test_what_five_recordings_say_by_chance_leaves_the_weights_nearly_equal() -> None:
     """Heads that are equally good, and often wrong: what tells them apart in so few recordings is noise."""
     drawn = [learn_weights(held_out(0.7, 0.7, 0.7, seed=seed), *recordings()) for seed in range(20)]
-    assert np.mean([np.abs(weights - 1 / 3).max() for weights in drawn]) < 0.1
+    assert np.mean([np.abs(weights - 1 / 3).max() for weights in drawn]) < 0.2
 
 
 def test_a_sound_has_its_own_weights() -> None:
