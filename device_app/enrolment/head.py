@@ -115,7 +115,8 @@ class Fit:
 
     head: Head
     head_weights: NDArray[np.float64]
-    """(n_sounds, n_heads) how much each head of the network counts for each sound; each row of sum 1."""
+    """(n_sounds, n_heads) how much each head of the network counts for each sound; each row of sum 1. What all heads
+    side by side count is shared out among them."""
     held_out: FloatArray
     """(n_windows, n_sounds) evidence of each example's windows as heard, from a fit without it; not a number for the
     own sound of a recording that is the only one of it."""
@@ -136,7 +137,7 @@ def fit_head(
     confusable: Sequence[Examples] = (),
     settings: Mapping[str, SoundSettings] | None = None,
 ) -> Fit:
-    """Fit all sounds: discriminants in each head of the network, their weights, thresholds.
+    """Fit all sounds: discriminants in each head of the network and in all of them side by side, weights, thresholds.
 
     Args:
         examples: At least one recording of each sound.
@@ -162,12 +163,17 @@ def fit_head(
 
     ends = np.cumsum(list(head_sizes.values()))
     slices = [slice(end - size, end) for end, size in zip(ends, head_sizes.values(), strict=True)]
+    n_heads = len(slices)
+    if n_heads > 1:
+        slices.append(slice(0, bank.shape[1]))  # all heads side by side: what they say only together
     everyday = Background.of(bank)
     fitted: list[Discriminants] = []
     for part in slices:
         confused = [rows[:, part] for rows in against]
         taught = Taught(means[:, part], windows[:, part], owner, sound, room[:, part], confused)
         fitted.append(discriminants(taught, everyday.part(part)))
+    if n_heads > 1:
+        fitted[-1] = fitted[-1].scaled(1.0 / n_heads)  # it is about as high as all of the others together
     held_out = np.stack([each.held_out for each in fitted])
     learned = learn_weights(held_out, owner, sound)
     shares = set_by_hand(learned, sounds, tuple(head_sizes), settings)
@@ -201,7 +207,8 @@ def fit_head(
         recordings,
     )
     evidence = (np.einsum("sh,hws->ws", parts, held_out) * scale - offset).astype(np.float32)
-    return Fit(head, shares, head.settle(evidence), owner, thresholds)
+    head_weights = shares[:, :n_heads] + shares[:, n_heads:].sum(axis=1, keepdims=True) / n_heads
+    return Fit(head, head_weights, head.settle(evidence), owner, thresholds)
 
 
 def _budget(settings: SoundSettings | None) -> float:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from device_app.enrolment.sound_settings import SoundSettings
 from device_app.errors import ProfileError
 
-_LOOSENESS = 3.0
+_LOOSENESS = 6.0
 """How freely the weights leave equal shares: the width of their prior. See `make bench-heads`."""
 _TOGETHER = 10.0
 """The same for what the heads share, which is to be free."""
@@ -106,7 +106,7 @@ def set_by_hand(
     """Give heads that were chosen by hand a quarter of the weight, beside what they have.
 
     Args:
-        weights: (n_sounds, n_heads), learned.
+        weights: (n_sounds, n_heads or more), learned; columns behind the heads' are never chosen.
         sounds: Their names.
         heads: Names of the heads.
         settings: Of the sounds that have some.
