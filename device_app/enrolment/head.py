@@ -22,7 +22,7 @@ EVIDENCE = 0.5
 windows than trusts one. See `make bench-stream`."""
 _BEHIND = 1e-3
 """How far the other sounds stay behind at least."""
-_ARRAYS = ("weights", "bias", "spread", "threshold")
+_ARRAYS = ("weights", "bias", "directions", "heights")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,17 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """For each sound a direction in the embedding, and a threshold from its budget of false alarms."""
+    """For each sound what says whether an embedding is one that was taught, and what says which one it is."""
 
     sounds: tuple[str, ...]
     weights: FloatArray
-    """(n_sounds, size) float32."""
+    """(n_sounds, size) float32: evidence that it is the sound, of a threshold from its budget of false alarms on."""
     bias: FloatArray
     """(n_sounds,) float32."""
-    spread: FloatArray
-    """(n_sounds,) float32: what a unit of evidence is worth in a sound's discriminant."""
-    threshold: FloatArray
-    """(n_sounds,) float32: the discriminant where evidence is 0."""
+    directions: FloatArray
+    """(n_sounds, size) float32: discriminants, which can be compared between sounds."""
+    heights: FloatArray
+    """(n_sounds,) float32: what is added to these."""
     model_id: str
     recordings: tuple[str, ...]
     """``sound:id`` of every recording that it was fitted on."""
@@ -60,28 +60,14 @@ class Head:
     def score(self, embeddings: FloatArray) -> FloatArray:
         """Evidence of each window for each sound: (n, size) to (n, n_sounds), above 0 from its threshold on.
 
-        Thresholds say whether it is a sound, the discriminants themselves which one: none has more evidence than the
-        one whose discriminant is highest.
+        Thresholds say whether it is a sound, discriminants which one: none has more evidence than the one whose
+        discriminant is highest.
         """
-        return self.settle(self.evidence(embeddings))
+        return settle(embeddings @ self.weights.T + self.bias, self.discriminant(embeddings))
 
-    def evidence(self, embeddings: FloatArray) -> FloatArray:
-        """Evidence of (n, size) embeddings for each sound by itself: (n, n_sounds)."""
-        return embeddings @ self.weights.T + self.bias
-
-    def discriminant(self, evidence: FloatArray) -> FloatArray:
-        """The (n, n_sounds) discriminants behind (n, n_sounds) evidence, which can be compared between sounds."""
-        return evidence * self.spread + self.threshold
-
-    def settle(self, evidence: FloatArray) -> FloatArray:
-        """Hold (n, n_sounds) evidence below that of the sound with the highest discriminant."""
-        discriminant = self.discriminant(evidence)
-        discriminant[np.isnan(discriminant)] = -np.inf
-        row, best = np.arange(len(evidence)), discriminant.argmax(axis=1)
-        most = evidence[row, best]
-        settled = np.minimum(evidence, most[:, None] - _BEHIND)
-        settled[row, best] = most
-        return settled
+    def discriminant(self, embeddings: FloatArray) -> FloatArray:
+        """How much (n, size) embeddings are each of the sounds rather than another: (n, n_sounds)."""
+        return embeddings @ self.directions.T + self.heights
 
     def save(self, path: Path) -> None:
         """Write the head as npz: arrays and one JSON string, no pickle."""
@@ -107,6 +93,15 @@ class Head:
             )
         except (OSError, ValueError, KeyError, TypeError) as err:
             raise ProfileError(f"{path} is missing or damaged: run `earmark refit`") from err
+
+
+def settle(evidence: FloatArray, discriminant: FloatArray) -> FloatArray:
+    """Hold (n, n_sounds) evidence below that of the sound with the highest of the (n, n_sounds) discriminants."""
+    row, best = np.arange(len(evidence)), np.where(np.isnan(discriminant), -np.inf, discriminant).argmax(axis=1)
+    most = evidence[row, best]
+    settled = np.minimum(evidence, most[:, None] - _BEHIND)
+    settled[row, best] = most
+    return settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,25 +167,26 @@ def fit_head(
         confused = [rows[:, part] for rows in against]
         taught = Taught(means[:, part], windows[:, part], owner, sound, room[:, part], confused)
         fitted.append(discriminants(taught, everyday.part(part)))
-    if n_heads > 1:
-        fitted[-1] = fitted[-1].scaled(1.0 / n_heads)  # it is about as high as all of the others together
+    raised = np.ones(len(slices))
+    if n_heads > 1:  # it is about as high as all of the others together, and tells a sound best from everything else
+        fitted[-1], raised[-1] = fitted[-1].scaled(1.0 / n_heads), n_heads
     held_out = np.stack([each.held_out for each in fitted])
     learned = learn_weights(held_out, owner, sound)
     shares = set_by_hand(learned, sounds, tuple(head_sizes), settings)
-    parts = shares * heights(shares, learned, held_out, sound[owner])[:, None]
-    weights = np.zeros((len(sounds), bank.shape[1]))
-    for columns, each, share in zip(slices, fitted, parts.T, strict=True):
-        weights[:, columns] += each.weights * share[:, None]
-    bias = np.sum([each.bias * share for each, share in zip(fitted, parts.T, strict=True)], axis=0)
+    which = shares * heights(shares, learned, held_out, sound[owner])[:, None]
+    equal = np.full_like(learned, 1.0 / len(slices))  # what was learned from tells the sounds from each other alone
+    whether = set_by_hand(equal, sounds, tuple(head_sizes), settings) * raised
+    directions, added = _weighed(fitted, slices, which)
+    weights, bias = _weighed(fitted, slices, whether)
 
     in_bank, in_room, in_against = (rows @ weights.T + bias for rows in (bank, room, np.concatenate(against)))
     spread = in_bank.std(axis=0)
-    which = np.repeat(np.arange(len(sounds)), [len(rows) for rows in against])
+    against_which = np.repeat(np.arange(len(sounds)), [len(rows) for rows in against])
     thresholds = tuple(
         choose_threshold(
             in_bank[:, i] / spread[i],
             in_room[:, i] / spread[i],
-            in_against[which == i, i] / spread[i],
+            in_against[against_which == i, i] / spread[i],
             _budget(settings.get(name)),
         )
         for i, name in enumerate(sounds)
@@ -201,14 +197,25 @@ def fit_head(
         sounds,
         (weights * scale[:, None]).astype(np.float32),
         (bias * scale - offset).astype(np.float32),
-        (1.0 / scale).astype(np.float32),
-        (offset / scale).astype(np.float32),
+        directions.astype(np.float32),
+        added.astype(np.float32),
         model_id,
         recordings,
     )
-    evidence = (np.einsum("sh,hws->ws", parts, held_out) * scale - offset).astype(np.float32)
+    evidence, discriminant = (np.einsum("sh,hws->ws", parts, held_out) for parts in (whether, which))
+    settled = settle((evidence * scale - offset).astype(np.float32), discriminant.astype(np.float32))
     head_weights = shares[:, :n_heads] + shares[:, n_heads:].sum(axis=1, keepdims=True) / n_heads
-    return Fit(head, head_weights, head.settle(evidence), owner, thresholds)
+    return Fit(head, head_weights, settled, owner, thresholds)
+
+
+def _weighed(
+    fitted: Sequence[Discriminants], slices: Sequence[slice], parts: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Discriminants of parts of the embedding, (n_sounds, n_parts) times each, as one of it all: weights and bias."""
+    weights = np.zeros((len(parts), max(part.stop for part in slices)))
+    for columns, each, share in zip(slices, fitted, parts.T, strict=True):
+        weights[:, columns] += each.weights * share[:, None]
+    return weights, np.sum([each.bias * share for each, share in zip(fitted, parts.T, strict=True)], axis=0)
 
 
 def _budget(settings: SoundSettings | None) -> float:

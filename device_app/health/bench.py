@@ -58,13 +58,13 @@ def restless(seconds: float, rng: np.random.Generator) -> FloatArray:
 def untaught_head(embedder: Embedder) -> Head:
     """A head of the usual size that never recognises anything."""
     sounds = tuple(f"sound {i}" for i in range(_N_SOUNDS))
-    ones = np.ones(_N_SOUNDS, np.float32)
+    zeros = np.zeros((_N_SOUNDS, embedder.size), np.float32)
     return Head(
         sounds=sounds,
-        weights=np.zeros((_N_SOUNDS, embedder.size), np.float32),
-        bias=-9.0 * ones,
-        spread=ones,
-        threshold=0.0 * ones,
+        weights=zeros,
+        bias=zeros[:, 0] - 9.0,
+        directions=zeros,
+        heights=zeros[:, 0],
         model_id=embedder.metadata.model_id,
         recordings=(),
     )

@@ -46,7 +46,7 @@ def accuracy(clips: LabelledClips, task: Task, bank: FloatArray, columns: slice,
 def told_apart(clips: LabelledClips, task: Task, head: Head, columns: slice = slice(None)) -> float:
     """Share of a task's queries whose own sound has the highest discriminant, on the mean of their windows."""
     right = [
-        int(np.argmax(head.discriminant(head.evidence(clips.clean(clip)[:, columns])).mean(axis=0))) == place
+        int(np.argmax(head.discriminant(clips.clean(clip)[:, columns]).mean(axis=0))) == place
         for place, queries in enumerate(task.queries)
         for clip in queries
     ]

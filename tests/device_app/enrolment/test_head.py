@@ -80,12 +80,16 @@ def test_evidence_is_the_weighed_discriminants_in_spreads_of_the_bank_above_the_
     fits[2] = fits[2].scaled(1 / 2)
     shares = learn_weights(np.stack([fitted.held_out for fitted in fits]), whole.owner, np.repeat([0, 1], 3))
     np.testing.assert_allclose(whole.head_weights, shares[:, :2] + shares[:, 2:] / 2)
-    scores = np.zeros((len(BANK), 2))
-    for fitted, part, weight in zip(fits, parts, shares.T, strict=True):
-        scores += weight * (BANK[:, part] @ fitted.weights.T + fitted.bias)
+    which = np.zeros((len(BANK), 2))
+    whether = which.copy()
+    for fitted, part, weight, raised in zip(fits, parts, shares.T, (1, 1, 2), strict=True):
+        scores = BANK[:, part] @ fitted.weights.T + fitted.bias
+        which += weight * scores
+        whether += raised / 3 * scores
+    np.testing.assert_allclose(whole.head.discriminant(BANK), which, atol=1e-3)
     thresholds = np.array([threshold.score for threshold in whole.thresholds])
-    expected = 0.5 * (scores / scores.std(axis=0) - thresholds)
-    best, rows = scores.argmax(axis=1), np.arange(len(BANK))
+    expected = 0.5 * (whether / whether.std(axis=0) - thresholds)
+    best, rows = which.argmax(axis=1), np.arange(len(BANK))
     expected = np.minimum(expected, expected[rows, best, None])
     np.testing.assert_allclose(whole.head.score(BANK), expected, atol=1e-3)
 
@@ -111,8 +115,8 @@ def test_what_a_sound_must_not_be_confused_with_speaks_against_it_and_for_no_oth
 
 def test_no_sound_has_more_evidence_than_the_one_with_the_highest_discriminant() -> None:
     """Of the first window the second sound's is, although its threshold leaves it less evidence."""
-    ones = np.ones(2, np.float32)
-    head = Head(("bell", "dog"), np.eye(2, dtype=np.float32), 0 * ones, ones, np.array([0.0, 2.0], np.float32), "m", ())
+    eye, zeros = np.eye(2, dtype=np.float32), np.zeros(2, np.float32)
+    head = Head(("bell", "dog"), eye, zeros, eye, np.array([0.0, 2.0], np.float32), "m", ())
     evidence = head.score(np.array([[1.0, 0.5], [3.0, 0.5], [-1.0, -4.0]], np.float32))
     np.testing.assert_allclose(evidence, [[0.5, 0.5], [3.0, 0.5], [-1.0, -4.0]], atol=2e-3)
     assert evidence[0, 1] > evidence[0, 0]

@@ -21,7 +21,7 @@ def report(answers: list[tuple[str, float, float]], *, has_room: bool = True) ->
     held_out = np.repeat(np.array([scores for _, *scores in answers], np.float32), 4, axis=0)
     empty = np.zeros((2, 2), np.float32)
     fit = Fit(
-        Head(SOUNDS, empty, empty[0], empty[0], empty[0], "m", ()),
+        Head(SOUNDS, empty, empty[0], empty, empty[0], "m", ()),
         np.array([[0.5, 0.5], [0.9, 0.1]]),
         held_out,
         np.repeat(np.arange(len(answers)), 4),
