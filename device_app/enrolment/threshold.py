@@ -20,7 +20,7 @@ FIRES_ABOVE = 0.6
 """A background fires the detector about as often as it lifts a window's score so far above its threshold, in units
 of the score's spread. Both numbers were measured with the detector on hours of background: `make bench-openset`."""
 EVENTS_A_WINDOW = 0.08
-"""Events for each such window: they come in runs. Counted were 0.06 to 0.12."""
+"""Events for each such window: they come in runs. Counted were 0.05 to 0.09."""
 
 FEWEST = 20
 """Windows of a background from which a tail can be estimated."""
