@@ -5,10 +5,8 @@ What `make bench-device` plays, without a sound card and so without the noise of
 with which its event came. A real capture adds the way through the sound server and the time of the work itself.
 """
 
-import argparse
 import itertools
 import json
-import os
 import sys
 import tempfile
 from collections import defaultdict
@@ -27,7 +25,7 @@ from device_app.listening.command import LIVE_BLOCK_S
 from device_app.listening.recogniser import HeardWindow, Recogniser
 from device_app.model.embedder import Embedder, load_embedder
 from tests.bench.device import LATE_S, RATE, clips_in_a_room
-from tests.bench.stream import draw
+from tests.bench.stream import arguments, draw
 
 _NATIVE_RATE = 44100
 _EDGES_S = (0.0, 0.25, 0.4, 0.55, 0.75, 1.0)
@@ -84,20 +82,12 @@ class Account:
 
 def main() -> int:
     """Play all draws and print one JSON object for what was enrolled and one for other recordings."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=8, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=1000, help="of the first draw (default: %(default)s)")
-    parser.add_argument("--model", type=Path, help="default: the shipped one")
-    args = parser.parse_args()
-    esc10 = Path(os.environ.get("EARMARK_SHARED") or "../shared") / "data" / "fewshot" / "esc10"
-    if not esc10.is_dir():
-        print(f"error: ESC-10 is not at {esc10}: set EARMARK_SHARED to the folder that holds it", file=sys.stderr)
-        return 1
+    args = arguments(__doc__)
     embedder = load_embedder(args.model)
-    places = {path.name: path for path in find_audio(esc10)}
+    places = {path.name: path for path in find_audio(args.esc10)}
     accounts = {"enrolled": Account(), "other": Account()}
     for seed in range(args.seed, args.seed + args.draws):
-        enrolled, stream = draw(esc10, seed)
+        enrolled, stream = draw(args.esc10, seed)
         others: dict[str, list[Path]] = defaultdict(list)
         for entry in stream.occurrences:
             if entry.taught:

@@ -74,22 +74,27 @@ def with_other_threshold(windows: list[HeardWindow], embedder: Embedder, stream:
     return judge(starts, stream.occurrences, len(stream.waveform) / SAMPLE_RATE)
 
 
-def main() -> int:
-    """Run the draws and print one JSON object each, and one for all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None) -> argparse.Namespace:
+    """The command line of a benchmark over draws, and ``esc10``, the set's folder; exits with a sentence without it."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=8, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=1000, help="of the first draw (default: %(default)s)")
     parser.add_argument("--model", type=Path, help="default: the shipped one")
     args = parser.parse_args()
-    esc10 = Path(os.environ.get("EARMARK_SHARED") or "../shared") / "data" / "fewshot" / "esc10"
-    if not esc10.is_dir():
-        print(f"error: ESC-10 is not at {esc10}: set EARMARK_SHARED to the folder that holds it", file=sys.stderr)
-        return 1
+    args.esc10 = Path(os.environ.get("EARMARK_SHARED") or "../shared") / "data" / "fewshot" / "esc10"
+    if not args.esc10.is_dir():
+        sys.exit(f"error: ESC-10 is not at {args.esc10}: set EARMARK_SHARED to the folder that holds it")
+    return args
+
+
+def main() -> int:
+    """Run the draws and print one JSON object each, and one for all."""
+    args = arguments(__doc__)
     embedder = load_embedder(args.model)
     outcomes = []
     others: dict[float, list[Outcome]] = {fire_at: [] for fire_at in _FIRE_AT}
     for seed in range(args.seed, args.seed + args.draws):
-        enrolled, stream = draw(esc10, seed)
+        enrolled, stream = draw(args.esc10, seed)
         windows: list[HeardWindow] = []
         outcomes.append(enrol_and_hear(embedder, enrolled, stream, on_window=windows.append))
         print(json.dumps({"seed": seed} | summary(outcomes[-1:])), flush=True)
