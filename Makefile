@@ -93,7 +93,7 @@ bench-device: $(DEV)/.installed debs $(PEER_MODELS)/livekit $(PEER_PACKAGE)/open
 	$(PY) -m tests.bench.device --peer-models $(PEER_MODELS)/livekit/wakeword/resources --peer-package $(PEER_PACKAGE)
 
 .PHONY: soak
-soak: $(DEV)/.installed ## 24 hours of audio with kills, hangs, broken files and clock jumps: nothing lost, memory steady (7 minutes of a core; 25 on a busy one)
+soak: $(DEV)/.installed ## 24 hours of audio with kills, hangs, broken files and clock jumps: nothing lost, memory steady (17 minutes, 25 on a busy core)
 	$(PY) -m tests.soak
 
 ROUNDS ?= 30
