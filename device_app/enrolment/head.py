@@ -22,7 +22,7 @@ EVIDENCE = 0.5
 windows than trusts one. See `make bench-stream`."""
 _BEHIND = 1e-3
 """How far the other sounds stay behind at least."""
-_ARRAYS = ("weights", "bias", "directions", "heights")
+_ARRAYS = ("weights", "bias", "directions", "offsets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Head:
     """(n_sounds,) float32."""
     directions: FloatArray
     """(n_sounds, size) float32: discriminants, which can be compared between sounds."""
-    heights: FloatArray
+    offsets: FloatArray
     """(n_sounds,) float32: what is added to these."""
     model_id: str
     recordings: tuple[str, ...]
@@ -67,7 +67,7 @@ class Head:
 
     def discriminant(self, embeddings: FloatArray) -> FloatArray:
         """How much (n, size) embeddings are each of the sounds rather than another: (n, n_sounds)."""
-        return embeddings @ self.directions.T + self.heights
+        return embeddings @ self.directions.T + self.offsets
 
     def save(self, path: Path) -> None:
         """Write the head as npz: arrays and one JSON string, no pickle."""
@@ -176,7 +176,7 @@ def fit_head(
     which = shares * heights(shares, learned, held_out, sound[owner])[:, None]
     equal = np.full_like(learned, 1.0 / len(slices))  # what was learned from tells the sounds from each other alone
     whether = set_by_hand(equal, sounds, tuple(head_sizes), settings) * raised
-    directions, added = _weighed(fitted, slices, which)
+    directions, offsets = _weighed(fitted, slices, which)
     weights, bias = _weighed(fitted, slices, whether)
 
     in_bank, in_room, in_against = (rows @ weights.T + bias for rows in (bank, room, np.concatenate(against)))
@@ -192,18 +192,18 @@ def fit_head(
         for i, name in enumerate(sounds)
     )
     scale = EVIDENCE / spread
-    offset = EVIDENCE * np.array([threshold.score for threshold in thresholds])
+    least = EVIDENCE * np.array([threshold.score for threshold in thresholds])
     head = Head(
         sounds,
         (weights * scale[:, None]).astype(np.float32),
-        (bias * scale - offset).astype(np.float32),
+        (bias * scale - least).astype(np.float32),
         directions.astype(np.float32),
-        added.astype(np.float32),
+        offsets.astype(np.float32),
         model_id,
         recordings,
     )
     evidence, discriminant = (np.einsum("sh,hws->ws", parts, held_out) for parts in (whether, which))
-    settled = settle((evidence * scale - offset).astype(np.float32), discriminant.astype(np.float32))
+    settled = settle((evidence * scale - least).astype(np.float32), discriminant.astype(np.float32))
     head_weights = shares[:, :n_heads] + shares[:, n_heads:].sum(axis=1, keepdims=True) / n_heads
     return Fit(head, head_weights, settled, owner, thresholds)
 

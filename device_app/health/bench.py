@@ -64,7 +64,7 @@ def untaught_head(embedder: Embedder) -> Head:
         weights=zeros,
         bias=zeros[:, 0] - 9.0,
         directions=zeros,
-        heights=zeros[:, 0],
+        offsets=zeros[:, 0],
         model_id=embedder.metadata.model_id,
         recordings=(),
     )
