@@ -1,6 +1,7 @@
 """Reading audio files: any format, rate and channel count that soundfile knows, as mono at the rate asked for."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ def read_native(path: Path) -> tuple[FloatArray, int]:
         AudioError: If the file is missing, cannot be decoded, is empty, or holds values that are not numbers.
     """
     try:
-        samples, native_rate = sf.read(path, dtype="float32", always_2d=True)
+        # As bytes: soundfile cannot open a name that is not UTF-8 as text.
+        samples, native_rate = sf.read(os.fsencode(path), dtype="float32", always_2d=True)
     except (OSError, sf.SoundFileError) as err:
         reason = "no such file" if not path.exists() else "not audio that soundfile can read (WAV, FLAC, OGG, MP3)"
         raise AudioError(f"cannot read {path}: {reason}; check the file or convert it to WAV") from err
@@ -48,7 +50,7 @@ def duration_s(path: Path) -> float:
     total = 0.0
     for file in find_audio(path) if path.is_dir() else [path]:
         with contextlib.suppress(OSError, sf.SoundFileError):
-            about = sf.info(file)
+            about = sf.info(os.fsencode(file))
             total += about.frames / about.samplerate
     return total
 

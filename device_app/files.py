@@ -4,6 +4,7 @@ import io
 import os
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,11 @@ def read_npz(path: Path) -> dict[str, Any]:
         ValueError: If it is no such file.
     """
     content = io.BytesIO(path.read_bytes())
-    if not zipfile.is_zipfile(content):
+    if not zipfile.is_zipfile(content):  # np.load would take it for a pickle
         raise ValueError(f"{path} is not a whole npz file")
     content.seek(0)
-    with np.load(content, allow_pickle=False) as stored:
-        return dict(stored)
+    try:
+        with np.load(content, allow_pickle=False) as stored:
+            return dict(stored)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError, OSError) as err:
+        raise ValueError(f"{path} is damaged") from err

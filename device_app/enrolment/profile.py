@@ -273,7 +273,8 @@ class Profile:
             embeddings = self.files.read_embeddings(self.files.event(correction.event), embedder.metadata.model_id)
             if embeddings is None:
                 _log.warning(
-                    "what was said of the event %s is not used: it was heard with another model", correction.event
+                    "what was said of the event %s is not used: it was heard with another model, or is damaged",
+                    correction.event,
                 )
                 continue
             group = correction.sound if correction.kind == "missed" else f"-{correction.sound}"

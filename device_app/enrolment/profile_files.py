@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import os
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,10 @@ class NewRecording:
     recorded: str | None = None
     """ISO 8601, UTC; None if nobody knows."""
 
+    def __post_init__(self) -> None:
+        """Make one line of text of where it came from: file names may hold anything."""
+        object.__setattr__(self, "origin", one_line(self.origin))
+
     @property
     def pcm(self) -> Int16Array:
         """(n_samples,) int16: what is kept, and read back exactly."""
@@ -42,6 +47,13 @@ class NewRecording:
     def entry(self) -> Recording:
         """What the index says of it."""
         return Recording(self.id, self.origin, self.recorded or now())
+
+
+def one_line(text: str) -> str:
+    """Text that can be printed and stored as UTF-8: spaces of all kinds as plain ones, anything else replaced."""
+    return "".join(
+        char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}" for char in text
+    )
 
 
 def now() -> str:
@@ -65,7 +77,7 @@ def read_flac(path: Path) -> NewRecording:
         AudioError: If the file is missing or damaged.
     """
     waveform, sample_rate = read_native(path)
-    with sf.SoundFile(path) as file:
+    with sf.SoundFile(os.fsencode(path)) as file:
         return NewRecording(waveform, sample_rate, file.comment, file.date or None)
 
 

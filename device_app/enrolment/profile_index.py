@@ -1,6 +1,7 @@
 """``profile.json``: which sounds a profile holds, of which recordings, and what was set and corrected by hand."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,9 @@ SCHEMA = 3
 """Version 1 had a list of recordings for each sound, without settings; version 2 no corrections and no ``-sound``."""
 
 
+_ID = re.compile(r"[0-9a-f]{16}")
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """One recording of one sound."""
@@ -24,6 +28,17 @@ class Recording:
     """The file it came from, or the microphone."""
     recorded: str
     """ISO 8601, UTC: when the microphone recorded it, or when a file was added."""
+
+    def __post_init__(self) -> None:
+        """Check it: files are named for it.
+
+        Raises:
+            ValueError: If something of it is not what it must be.
+        """
+        if not all(isinstance(value, str) for value in (self.id, self.origin, self.recorded)):
+            raise ValueError("a recording's id, origin and time must be texts")
+        if not _ID.fullmatch(self.id):
+            raise ValueError(f"a recording's id is {self.id[:40]!r}, not 16 hex digits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +107,10 @@ class Index:
             index.corrections = [Correction(**entry) for entry in raw.get("corrections", [])]
         except (FileNotFoundError, NotADirectoryError):
             return cls()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
             raise ProfileError(
-                f"{path} is damaged ({err!r}): restore it from a backup, or enrol into a new folder with --profile"
+                f"{path} is damaged ({str(err)[:200]!r}): restore it from a backup, or enrol into a new folder with "
+                f"--profile; the recordings are still in {path.parent / 'recordings'}, each with its sound as its title"
             ) from err
         return index
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+_BOUNDS = {"false_alarms_per_day": (0.0, 3600.0), "sensitivity": (-100.0, 100.0), "refractory_s": (0.0, 86400.0)}
+_CHOICES = {"same": ("word", "speaker"), "pitch": ("matters", "varies")}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundSettings:
@@ -17,3 +20,18 @@ class SoundSettings:
     """What makes two recordings the same sound: ``word`` (whoever says it) or ``speaker`` (whatever is said)."""
     pitch: str | None = None
     """``matters`` or ``varies``."""
+
+    def __post_init__(self) -> None:
+        """Check it: it may come from a file that anybody wrote.
+
+        Raises:
+            ValueError: If a value is of the wrong type or out of bounds.
+        """
+        for name, (least, most) in _BOUNDS.items():
+            value = getattr(self, name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (is_number and least <= value <= most):
+                raise ValueError(f"{name} must lie between {least:g} and {most:g}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in (None, *choices):
+                raise ValueError(f"{name} must be one of {', '.join(choices)}")

@@ -1,12 +1,10 @@
 """What a pack says of itself: ``manifest.json``, checked entry by entry, for it may come from anybody."""
 
 import json
-import math
 import re
-import types
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from device_app import __version__
 from device_app.enrolment.profile_index import Recording
@@ -104,27 +102,12 @@ def _recordings(entries: Any) -> list[Recording]:
 
 
 def _settings(raw: Any) -> SoundSettings:
-    hints = get_type_hints(SoundSettings)
     if not isinstance(raw, dict) or not set(raw) <= {entry.name for entry in fields(SoundSettings)}:
         raise TypeError("settings")
-    if not all(_fits(value, hints[name]) for name, value in raw.items()):
-        raise TypeError("settings")
-    return SoundSettings(**raw)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value that JSON can hold is of a type."""
-    if get_origin(hint) in (Union, types.UnionType):
-        return any(_fits(value, part) for part in get_args(hint))
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint is str:
-        return isinstance(value, str) and bool(_text(value))
-    return isinstance(value, hint)
+    try:
+        return SoundSettings(**raw)
+    except ValueError as err:
+        raise PackError(f"of the settings of a sound in it, {err}") from err
 
 
 def _text(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Sounds out of a long recording: at moments that are named, or the loudest that stand out. It is read in pieces."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def cut_moment(path: Path, moment: Moment) -> NewRecording:
 
 def _open(path: Path) -> sf.SoundFile:
     try:
-        return sf.SoundFile(path)
+        return sf.SoundFile(os.fsencode(path))
     except (OSError, sf.SoundFileError) as err:
         reason = "no such file" if not path.exists() else "not audio that soundfile can read (WAV, FLAC, OGG, MP3)"
         raise AudioError(f"cannot read {path}: {reason}; check the file or convert it to WAV") from err
