@@ -15,10 +15,11 @@ import contextlib
 import copy
 import functools
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import filelock
 import numpy as np
@@ -32,16 +33,20 @@ from device_app.enrolment.profile_files import NewRecording, ProfileFiles
 from device_app.enrolment.profile_index import Index, Recording
 from device_app.enrolment.sound_names import BACKGROUND, group_name, is_taught
 from device_app.enrolment.sound_settings import SoundSettings
-from device_app.errors import AudioError, ModelMismatchError, ProfileError
+from device_app.errors import AudioError, EarmarkError, ModelMismatchError, ProfileError
 from device_app.model.embedder import Embedder
 from device_app.room.room import read_room
 
 _log = logging.getLogger(__name__)
 
+_Read = TypeVar("_Read")
+
 _LOCK_S = 30.0
 """How long to wait for another process that is changing the profile: fitting takes seconds on a small machine."""
 
 
+_FITTED = ("same", "pitch", "false_alarms_per_day")
+"""Settings that a fit depends on."""
 _ROOM_ROWS = 2000
 """Of the room's embeddings that a fit uses: as many as the model's bank has; all of them take four times as long."""
 
@@ -62,6 +67,8 @@ class Profile:
         """
         self.path = path
         self.files = ProfileFiles(path)
+        self._lock = filelock.FileLock(path / ".lock", timeout=_LOCK_S)
+        self._caches = True  # embeddings, until that fails
         self.index = Index.read(path / "profile.json")
 
     @staticmethod
@@ -92,12 +99,17 @@ class Profile:
     def lock(self) -> Iterator[None]:
         """Keep other processes from changing this profile meanwhile; it is read again first.
 
+        Inside another one it does nothing.
+
         Raises:
             ProfileError: If another process is changing it and goes on doing so, or it cannot be written.
         """
+        if self._lock.is_locked:
+            yield
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(self.path / ".lock", timeout=_LOCK_S):
+            with self._lock:
                 self.files.remove_asides()
                 self.index = Index.read(self.path / "profile.json")
                 yield
@@ -107,6 +119,19 @@ class Profile:
             raise ProfileError(
                 f"cannot write the profile {self.path}: {err.strerror}; choose another with --profile"
             ) from err
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep other processes from changing this profile while several of its files are read.
+
+        Raises:
+            ProfileError: If another process is changing it and goes on doing so.
+        """
+        if os.access(self.path, os.W_OK):
+            with self.lock():
+                yield
+        else:  # such as one on a read-only file system, where nobody changes it
+            yield
 
     def add(self, name: str, recordings: Iterable[NewRecording], embedder: Embedder) -> None:
         """Add recordings to one group, see :meth:`add_groups`."""
@@ -205,24 +230,41 @@ class Profile:
     def head(self, embedder: Embedder) -> Head:
         """The fitted head, for listening; fitted anew if a crash left it behind the recordings.
 
+        Another process may be about to write the index that goes with it: that one is waited for. If what is fitted
+        cannot be saved, it is used all the same.
+
         Raises:
             ProfileError: If nothing has been taught.
             ModelMismatchError: If the sounds were enrolled with another model.
         """
         self.require_taught()
+        head = self._stored_head(embedder)
+        if head is not None:
+            return head
+        with self.reading():
+            self.require_taught()
+            head = self._stored_head(embedder)
+            if head is None:
+                head = self.fit(embedder).head
+                try:
+                    head.save(self.path / "head.npz")
+                except EarmarkError as err:
+                    _log.warning("%s; until then it is fitted anew each time", err)
+        return head
+
+    def _stored_head(self, embedder: Embedder) -> Head | None:
+        """The head that was saved, if it belongs to the index."""
         try:
             head = Head.load(self.path / "head.npz")
         except ProfileError:
-            head = None
-        if head is not None and head.model_id != embedder.metadata.model_id:
+            return None
+        if head.model_id != embedder.metadata.model_id:
             raise ModelMismatchError(
                 f"{self.path} was enrolled with model {head.model_id}, but {embedder.path} is "
                 f"{embedder.metadata.model_id}: their embeddings cannot be compared. "
                 f"Run `earmark refit` with this model, or pass the earlier one with --model."
             )
-        if head is None or head.recordings != _fitted_on(self.index):
-            head = self.refit(embedder)
-        return head
+        return head if head.recordings == _fitted_on(self.index) else None
 
     def refit(self, embedder: Embedder) -> Head:
         """Fit the head from the recordings again, with whatever model is given, and save it.
@@ -236,7 +278,7 @@ class Profile:
 
     def fit(self, embedder: Embedder) -> Fit:
         """Fit the sounds; nothing is saved but the embeddings of recordings that were not embedded yet."""
-        return self._fit(self.index, embedder)
+        return self._reading_again(lambda: self._fit(self.index, embedder))
 
     def _fit(self, index: Index, embedder: Embedder) -> Fit:
         examples = self._examples(index, embedder)
@@ -253,7 +295,15 @@ class Profile:
 
     def examples(self, embedder: Embedder) -> list[Examples]:
         """The embeddings of every recording, from the cache where they are in it."""
-        return self._examples(self.index, embedder)
+        return self._reading_again(lambda: self._examples(self.index, embedder))
+
+    def _reading_again(self, read: Callable[[], _Read]) -> _Read:
+        """Read files that another process may just be removing, with the index that names them."""
+        try:
+            return read()
+        except (ProfileError, AudioError):
+            with self.reading():
+                return read()
 
     def _examples(self, index: Index, embedder: Embedder) -> list[Examples]:
         background = functools.cache(lambda: self._background(index, embedder.metadata.sample_rate))
@@ -320,12 +370,23 @@ class Profile:
                 vary_pitch=index.settings.get(name, SoundSettings()).pitch != "matters",
             )
         embeddings = embedder.embed(windows)
-        self.files.write_embeddings(cache, embeddings, model_id)
+        if self._caches:
+            try:
+                self.files.write_embeddings(cache, embeddings, model_id)
+            except EarmarkError as err:
+                self._caches = False
+                _log.warning("%s; until then recordings are embedded anew each time", err)
         return embeddings
 
 
 def _fitted_on(index: Index) -> tuple[str, ...]:
-    """What a head is fitted on: ``sound:id`` of every recording, and the same of every corrected event."""
+    """What a head is fitted on: ``sound:id`` of every recording and every corrected event, and settings by hand."""
     recordings = [f"{name}:{entry.id}" for name, entries in index.sounds.items() for entry in entries]
     events = [f"{entry.kind} {entry.sound}:{entry.event}" for entry in index.active_corrections if entry.event]
-    return tuple(sorted(recordings + events))
+    settings = [
+        f"{name}: {key}={value}"
+        for name, entry in index.settings.items()
+        for key, value in asdict(entry).items()
+        if name in index.sounds and key in _FITTED and value is not None
+    ]
+    return tuple(sorted(recordings + events + settings))

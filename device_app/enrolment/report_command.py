@@ -34,10 +34,11 @@ def show_report(profile: Profile, embedder: Embedder, *, json: bool) -> None:
 
 def report_of(profile: Profile, embedder: Embedder) -> Report:
     """Fit a profile's sounds and judge the fit."""
-    examples = profile.examples(embedder)
+    with profile.reading():
+        examples, fit = profile.examples(embedder), profile.fit(embedder)
     metadata = embedder.metadata
     return make_report(
-        profile.fit(embedder),
+        fit,
         [entry for entry in examples if is_taught(entry.sound)],
         embedder.heads,
         metadata.clip_samples / metadata.sample_rate,

@@ -28,15 +28,16 @@ def export(
     profile = Profile(profile_path or default_profile_path())
     profile.require_taught()
     embedder = load_embedder(model_path)
-    manifest = export_pack(
-        profile,
-        path,
-        embedder,
-        names=names,
-        with_audio=with_audio,
-        licence=licence,
-        report=asdict(report_of(profile, embedder)),
-    )
+    with profile.reading():
+        manifest = export_pack(
+            profile,
+            path,
+            embedder,
+            names=names,
+            with_audio=with_audio,
+            licence=licence,
+            report=asdict(report_of(profile, embedder)),
+        )
     n_recordings = sum(len(entries) for entries in manifest.sounds.values())
     audio = "with their audio" if with_audio else "as embeddings alone, usable with this model alone"
     print(f"{path}: {', '.join(manifest.sounds)}; {n_recordings} recordings, {audio}", file=sys.stderr)

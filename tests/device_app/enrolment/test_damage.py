@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import soundfile as sf
 
 from device_app.__main__ import main
 from device_app.enrolment.profile import Profile
+from device_app.enrolment.sound_changes import remove_sounds
 from device_app.model.embedder import Embedder, load_embedder
 from device_app.room.room import read_room
 from tests.device_app.enrolment import survival_scenes as scenes
@@ -140,3 +142,54 @@ def test_a_recording_may_have_any_file_name(
     assert "\x1b" not in capsys.readouterr().err
     assert main(["pack", "export", f"{tmp_path}/gong.zip", *where]) == 0
     assert main(["pack", "import", f"{tmp_path}/gong.zip", f"--profile={tmp_path}/q", where[1]]) == 0
+
+
+def test_what_cannot_be_written_can_be_listened_with_and_exported(
+    stage: Path, profile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file in place of the folder of embeddings, and a folder in place of the head: neither can be written."""
+    shutil.rmtree(profile / "embeddings")
+    (profile / "embeddings").write_text("")
+    (profile / "head.npz").unlink()
+    (profile / "head.npz").mkdir()
+    where = [f"--profile={profile}", f"--model={stage}/tiny.onnx"]
+    assert main(["listen", "--source", f"{stage}/day.wav", *where]) == 0
+    assert "listening for bell, dog" in capsys.readouterr().err
+    assert len([line for line in caplog.messages if "cannot write" in line]) == 2
+    assert main(["pack", "export", f"{tmp_path}/all.zip", *where]) == 0
+    assert main(["refit", *where]) == 1  # which is asked to write
+
+
+def test_a_head_that_was_fitted_with_other_settings_is_fitted_anew(profile: Path, embedder: Embedder) -> None:
+    """As after a crash between the head and the index."""
+    before = Profile(profile).head(embedder)
+    set_in_index(profile, "sounds", "dog", "settings", "false_alarms_per_day", to=3000)
+    after = Profile(profile).head(embedder)
+    assert after.bias[1] > before.bias[1]
+    assert Profile(profile).head(embedder).recordings == after.recordings
+
+
+def test_whoever_reads_while_a_sound_is_removed_reads_what_is_left(profile: Path, embedder: Embedder) -> None:
+    early, late = Profile(profile), Profile(profile)
+    with late.lock():
+        remove_sounds(late, ["bell"], embedder)
+    assert {entry.sound for entry in early.examples(embedder)} == {"dog", "-dog", "background"}
+    assert early.taught == ["dog"]
+
+
+def test_a_reader_between_a_new_head_and_its_index_waits_and_writes_nothing(profile: Path, embedder: Embedder) -> None:
+    early, late = Profile(profile), Profile(profile)
+    heads = []
+    with late.lock():
+        remove_sounds(late, ["bell"], embedder)
+        index = (profile / "profile.json").read_bytes()
+        early.index.write(profile / "profile.json")  # as it was before: this head's index is yet to come
+        reader = threading.Thread(target=lambda: heads.append(early.head(embedder)))
+        reader.start()
+        reader.join(0.5)
+        assert reader.is_alive()
+        (profile / "profile.json").write_bytes(index)
+    written = (profile / "head.npz").stat().st_mtime_ns
+    reader.join(30)
+    assert heads[0].sounds == ("dog",)
+    assert (profile / "head.npz").stat().st_mtime_ns == written
