@@ -31,7 +31,7 @@ from device_app.enrolment.example_windows import background_windows, example_win
 from device_app.enrolment.head import Examples, Fit, Head, fit_head
 from device_app.enrolment.profile_files import NewRecording, ProfileFiles
 from device_app.enrolment.profile_index import Index, Recording
-from device_app.enrolment.sound_names import BACKGROUND, group_name, is_taught
+from device_app.enrolment.sound_names import BACKGROUND, group_name, is_taught, refuse_twins
 from device_app.enrolment.sound_settings import SoundSettings
 from device_app.errors import AudioError, EarmarkError, ModelMismatchError, ProfileError
 from device_app.model.embedder import Embedder
@@ -145,7 +145,7 @@ class Profile:
     ) -> None:
         """Add recordings to groups (new or known), fit the head again and save. Call it inside :meth:`lock`.
 
-        A recording that is there already is passed over.
+        A recording that is there already is passed over; if its file is missing or damaged, it is put there.
 
         Args:
             groups: Recordings for each sound, background, or ``-sound``.
@@ -178,6 +178,7 @@ class Profile:
         if owner not in (None, name):
             raise ProfileError(f"{new.origin} is already taught as '{owner}': one recording, one sound")
         if owner is not None:
+            self.files.mend_recording(new, name)
             return
         if name != BACKGROUND:
             try:
@@ -193,8 +194,10 @@ class Profile:
         A crash leaves the old index or the new one.
 
         Raises:
-            ProfileError: If there is something that a sound must not be confused with, but not the sound.
+            ProfileError: If there is something that a sound must not be confused with, but not the sound, or two names
+                differ in case alone.
         """
+        refuse_twins(index.sounds, self.sounds)
         for name in index.sounds:
             if name.startswith("-") and name[1:] not in index.sounds:
                 raise ProfileError(f"'{name}' is what '{name[1:]}' must not be confused with: teach that one first")
@@ -354,21 +357,27 @@ class Profile:
         if not path.exists():
             raise ProfileError(
                 f"a recording of '{name}' came in a pack without audio, or was deleted: it cannot be used with model "
-                f"{model_id}; remove '{name}', or import a pack of it with audio"
+                f"{model_id}; enrol that recording again, import a pack of '{name}' with audio, or remove '{name}'"
             )
-        waveform = read_audio(path, rate)
         clip_samples = embedder.metadata.clip_samples
-        if name == BACKGROUND:
-            windows = background_windows(waveform, clip_samples)
-        else:
-            windows = example_windows(
-                waveform,
-                rate,
-                clip_samples,
-                np.random.default_rng(int(recording_id, 16)),
-                room=background(),
-                vary_pitch=index.settings.get(name, SoundSettings()).pitch != "matters",
-            )
+        try:
+            waveform = read_audio(path, rate)
+            if name == BACKGROUND:
+                windows = background_windows(waveform, clip_samples)
+            else:
+                windows = example_windows(
+                    waveform,
+                    rate,
+                    clip_samples,
+                    np.random.default_rng(int(recording_id, 16)),
+                    room=background(),
+                    vary_pitch=index.settings.get(name, SoundSettings()).pitch != "matters",
+                )
+        except AudioError as err:
+            raise AudioError(
+                f"a recording of '{name}' cannot be used: {err} ({path.name}; enrol that recording again, or remove "
+                f"'{name}')"
+            ) from err
         embeddings = embedder.embed(windows)
         if self._caches:
             try:

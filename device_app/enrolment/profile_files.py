@@ -15,6 +15,7 @@ import soundfile as sf
 from device_app.arrays import FloatArray, Int16Array
 from device_app.audio_file import read_native
 from device_app.enrolment.profile_index import Index, Recording
+from device_app.errors import AudioError
 from device_app.files import npz, read_npz, remove_asides, write_aside
 
 
@@ -106,6 +107,22 @@ class ProfileFiles:
             EarmarkError: If it cannot be written.
         """
         write_aside(self.recording(recording.id), flac(recording, sound))
+
+    def mend_recording(self, recording: NewRecording, sound: str) -> bool:
+        """Keep a recording that is known already, if its file is missing or damaged. Returns whether it was.
+
+        It is then embedded again: embeddings that came without audio are nobody's but the pack's.
+
+        Raises:
+            EarmarkError: If it cannot be written.
+        """
+        path = self.recording(recording.id)
+        with contextlib.suppress(AudioError):
+            if path.exists() and NewRecording(*read_native(path), "").id == recording.id:
+                return False
+        self.write_recording(recording, sound)
+        self.embeddings(recording.id).unlink(missing_ok=True)
+        return True
 
     @staticmethod
     def write_embeddings(path: Path, embeddings: FloatArray, model_id: str) -> None:

@@ -28,6 +28,8 @@ class Recording:
     """The file it came from, or the microphone."""
     recorded: str
     """ISO 8601, UTC: when the microphone recorded it, or when a file was added."""
+    licence: str | None = None
+    """Terms of the pack that it came in; None of one's own."""
 
     def __post_init__(self) -> None:
         """Check it: files are named for it.
@@ -35,8 +37,8 @@ class Recording:
         Raises:
             ValueError: If something of it is not what it must be.
         """
-        if not all(isinstance(value, str) for value in (self.id, self.origin, self.recorded)):
-            raise ValueError("a recording's id, origin and time must be texts")
+        if not all(isinstance(value, str) for value in (self.id, self.origin, self.recorded, self.licence or "")):
+            raise ValueError("a recording's id, origin, time and licence must be texts")
         if not _ID.fullmatch(self.id):
             raise ValueError(f"a recording's id is {self.id[:40]!r}, not 16 hex digits")
 
@@ -100,7 +102,8 @@ class Index:
             for name, stored in raw["sounds"].items():
                 known = stored if raw["schema"] > 1 else {"recordings": stored, "settings": {}}
                 index.sounds[group_name(name)] = [
-                    Recording(entry["id"], entry["origin"], entry["recorded"]) for entry in known["recordings"]
+                    Recording(entry["id"], entry["origin"], entry["recorded"], entry.get("licence"))
+                    for entry in known["recordings"]
                 ]
                 if known["settings"]:
                     index.settings[name] = SoundSettings(**known["settings"])
@@ -124,13 +127,16 @@ class Index:
             "schema": SCHEMA,
             "sounds": {
                 name: {
-                    "recordings": [asdict(entry) for entry in entries],
-                    "settings": {
-                        k: v for k, v in asdict(self.settings.get(name, SoundSettings())).items() if v is not None
-                    },
+                    "recordings": [without_none(asdict(entry)) for entry in entries],
+                    "settings": without_none(asdict(self.settings.get(name, SoundSettings()))),
                 }
                 for name, entries in self.sounds.items()
             },
             "corrections": [asdict(entry) for entry in self.corrections],
         }
         write_aside(path, json.dumps(raw, indent=1, ensure_ascii=False).encode())
+
+
+def without_none(entry: dict[str, Any]) -> dict[str, Any]:
+    """What is known of something."""
+    return {key: value for key, value in entry.items() if value is not None}

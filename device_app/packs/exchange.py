@@ -1,20 +1,21 @@
 """From a profile to a pack, and from a pack into a profile."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from device_app.enrolment.profile import Profile
-from device_app.enrolment.profile_files import now
+from device_app.enrolment.profile_files import now, one_line
 from device_app.enrolment.profile_index import Index, Recording
 from device_app.enrolment.sound_names import BACKGROUND, group_name
+from device_app.enrolment.sound_settings import SoundSettings
 from device_app.errors import ModelMismatchError, PackError, ProfileError
 from device_app.files import write_aside
 from device_app.model.embedder import Embedder
-from device_app.packs.manifest import Manifest
-from device_app.packs.pack_file import Pack, open_pack, recording_bytes, write_pack
+from device_app.packs.manifest import MOST_TEXT, NOT_STATED, Manifest
+from device_app.packs.pack_file import Pack, check_pack, open_pack, recording_bytes, write_pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,12 @@ class Imported:
     licence: str
     re_embedded: bool
     """Whether the pack was made with another model, and its audio was embedded again."""
+    n_audio: int
+    """Recordings that were here without audio, or with a damaged file, and now have it from the pack."""
+    settings: dict[str, SoundSettings]
+    """Taken over from the pack, of the sounds that had none here."""
+    report: dict[str, dict[str, Any]]
+    """What the pack says of its sounds, by the names that they have here now. Anybody may have written it."""
 
 
 def export_pack(
@@ -48,21 +55,23 @@ def export_pack(
             exported only if it is named.
         with_audio: Whether the recordings go with it, so that it outlives the model.
         licence: On which terms it is handed on.
-        report: Of the enrolment, for whoever takes the pack in; anything that JSON can hold.
+        report: Of the enrolment, for whoever takes the pack in; what it says of other sounds is left out.
 
     Raises:
         ProfileError: If a sound is not there, or nothing is taught.
         ModelMismatchError: If the profile is fitted with another model.
-        PackError: If a recording has no audio, or is too long.
+        PackError: If a recording has no audio, is damaged or too long, or nobody could import the pack.
         EarmarkError: If the file cannot be written.
     """
+    if licence != one_line(licence) or len(licence) > MOST_TEXT:
+        raise PackError(f"a licence is one line of at most {MOST_TEXT} characters: give its name, such as CC0-1.0")
     profile.require(*names)
     profile.head(embedder)  # refuses another model than the profile's
     chosen = {group_name(name) for name in names} or {name for name in profile.sounds if name != BACKGROUND}
     chosen |= {f"-{name}" for name in chosen} & set(profile.sounds)
     # Where a recording lay on this computer is nobody else's business.
     sounds = {
-        name: [replace(entry, origin=Path(entry.origin).name[-500:]) for entry in profile.sounds[name]]
+        name: [replace(entry, origin=one_line(Path(entry.origin).name)[-MOST_TEXT:]) for entry in profile.sounds[name]]
         for name in sorted(chosen)
     }
     embeddings = {
@@ -78,11 +87,27 @@ def export_pack(
         with_audio=with_audio,
         sounds=sounds,
         settings={name: profile.settings[name] for name in sorted(chosen & set(profile.settings))},
-        report=report,
+        report=None if report is None else _about(report, chosen),
     )
     rows = {recording_id: embeddings[recording_id] for recording_id in embeddings if recording_id in ids}
-    write_aside(path, write_pack(manifest, rows, recordings))
+    content = write_pack(manifest, rows, recordings)
+    try:
+        check_pack(content)
+    except PackError as err:
+        raise PackError(f"nobody could import a pack of {', '.join(sorted(chosen))}: {err}") from err
+    write_aside(path, content)
     return manifest
+
+
+def _about(report: dict[str, Any], chosen: Container[str]) -> dict[str, Any]:
+    """What a report says of some sounds. Which others there are is nobody else's business either."""
+    return {
+        "sounds": [
+            sound | {"taken_for": {name: n for name, n in sound["taken_for"].items() if name in chosen}}
+            for sound in report["sounds"]
+            if sound["sound"] in chosen
+        ]
+    }
 
 
 def _audio(profile: Profile, sounds: Mapping[str, Sequence[Recording]]) -> dict[str, bytes]:
@@ -124,20 +149,40 @@ def import_pack(profile: Profile, path: Path, embedder: Embedder, renamed: Mappi
         with profile.lock():
             index = copy.deepcopy(profile.index)
             before = index.recording_ids
+            n_audio = 0
             try:
                 for old, entries in pack.manifest.sounds.items():
                     name = _new_name(old, renamed)
                     for entry in entries:
                         _refuse_other_sound(index, old, name, entry)
-                        _take_over(profile, index, pack, name, entry, embedder if same_model else None)
-                for name, settings in pack.manifest.settings.items():
-                    index.settings.setdefault(_new_name(name, renamed), settings)
+                        if index.owner(entry.id) is None:
+                            _take_over(profile, index, pack, name, entry, embedder if same_model else None)
+                        elif pack.manifest.with_audio:
+                            n_audio += profile.files.mend_recording(pack.recording(entry), name)
+                settings = {_new_name(name, renamed): entry for name, entry in pack.manifest.settings.items()}
+                settings = {name: entry for name, entry in settings.items() if name not in index.settings}
+                index.settings |= settings
                 profile.commit(index, embedder)
             except BaseException:  # Ctrl-C as well
                 profile.forget_unnamed(index)
                 raise
     n_new = {name: len([entry for entry in entries if entry.id not in before]) for name, entries in sounds.items()}
-    return Imported(n_new, pack.manifest.licence, re_embedded=not same_model)
+    return Imported(
+        n_new,
+        pack.manifest.licence,
+        re_embedded=not same_model,
+        n_audio=n_audio,
+        settings=settings,
+        report=_reported(pack.manifest, renamed),
+    )
+
+
+def _reported(manifest: Manifest, renamed: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    sounds = (manifest.report or {}).get("sounds")
+    known = [entry for entry in sounds if isinstance(entry, dict)] if isinstance(sounds, list) else []
+    return {
+        _new_name(name, renamed): entry for name in manifest.sounds for entry in known if entry.get("sound") == name
+    }
 
 
 def _refuse_other_sound(index: Index, old: str, name: str, entry: Recording) -> None:
@@ -153,9 +198,8 @@ def _take_over(
     profile: Profile, index: Index, pack: Pack, name: str, entry: Recording, embedder: Embedder | None
 ) -> None:
     """Write one recording of a pack, with its embeddings if they are of this model."""
-    if index.owner(entry.id) is not None:
-        return
-    index.sounds.setdefault(name, []).append(entry)
+    licence = entry.licence or pack.manifest.licence
+    index.sounds.setdefault(name, []).append(replace(entry, licence=None if licence in ("", NOT_STATED) else licence))
     if pack.manifest.with_audio:
         profile.files.write_recording(pack.recording(entry), name)
     if embedder is not None:

@@ -7,18 +7,22 @@ from datetime import datetime
 from typing import Any
 
 from device_app import __version__
-from device_app.enrolment.profile_index import Recording
+from device_app.enrolment.profile_index import Recording, without_none
 from device_app.enrolment.sound_names import group_name
 from device_app.enrolment.sound_settings import SoundSettings
 from device_app.errors import PackError, ProfileError
 
 FORMAT = "earmark-pack"
 SCHEMA = 1
+NOT_STATED = "not stated"
+"""A licence that nobody gave."""
 _ID = re.compile(r"[0-9a-f]{16}")
 _MODEL_ID = re.compile(r"[0-9a-f]{1,64}")
-_MOST_TEXT = 500
+MOST_TEXT = 500
 """Characters of any one text."""
-_MOST_RECORDINGS = 20_000
+MOST_RECORDINGS = 2000
+_MOST_SOUNDS = 200
+"""More than these take a fit gigabytes of memory."""
 _MOST_SIZE = 8192
 """Width of an embedding."""
 
@@ -32,7 +36,7 @@ class Manifest:
     embedding_size: int
     """Width of one embedding."""
     licence: str
-    """On which terms the pack may be used and handed on."""
+    """On which terms the pack may be used and handed on; recordings that came in another pack have their own."""
     created: str
     """ISO 8601, UTC."""
     with_audio: bool
@@ -47,10 +51,8 @@ class Manifest:
     def to_json(self) -> str:
         """As it stands in the file."""
         raw: dict[str, Any] = {"format": FORMAT, "schema": SCHEMA, "earmark": __version__, **asdict(self)}
-        raw["settings"] = {
-            name: {key: value for key, value in entry.items() if value is not None}
-            for name, entry in raw["settings"].items()
-        }
+        raw["settings"] = {name: without_none(entry) for name, entry in raw["settings"].items()}
+        raw["sounds"] = {name: [without_none(entry) for entry in entries] for name, entries in raw["sounds"].items()}
         return json.dumps(raw, indent=1, ensure_ascii=False)
 
     @classmethod
@@ -69,9 +71,11 @@ class Manifest:
             sounds = {group_name(_text(name)): _recordings(entries) for name, entries in raw["sounds"].items()}
             if len(sounds) < len(raw["sounds"]):
                 raise PackError("two of its sounds have the same name")
+            if len(sounds) > _MOST_SOUNDS:
+                raise PackError(f"it holds more than {_MOST_SOUNDS} sounds")
             ids = [entry.id for entries in sounds.values() for entry in entries]
-            if not ids or len(ids) > _MOST_RECORDINGS or len(set(ids)) < len(ids):
-                raise PackError("it names no recordings, too many, or one of them twice")
+            if not ids or len(ids) > MOST_RECORDINGS or len(set(ids)) < len(ids):
+                raise PackError(f"it names no recordings, more than {MOST_RECORDINGS}, or one of them twice")
             settings = {group_name(_text(name)): _settings(entry) for name, entry in raw["settings"].items()}
             if not set(settings) <= set(sounds):
                 raise PackError("it has settings of sounds that are not in it")
@@ -97,7 +101,13 @@ def _recordings(entries: Any) -> list[Recording]:
     if not isinstance(entries, list) or not entries:
         raise TypeError("recordings")
     return [
-        Recording(_matching(_ID, entry["id"]), _text(entry["origin"]), _time(entry["recorded"])) for entry in entries
+        Recording(
+            _matching(_ID, entry["id"]),
+            _text(entry["origin"]),
+            _time(entry["recorded"]),
+            _text(entry["licence"]) if "licence" in entry else None,
+        )
+        for entry in entries
     ]
 
 
@@ -111,7 +121,7 @@ def _settings(raw: Any) -> SoundSettings:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _MOST_TEXT or not value.isprintable():
+    if not isinstance(value, str) or len(value) > MOST_TEXT or not value.isprintable():
         raise TypeError("text")
     return value
 

@@ -12,6 +12,7 @@ name into memory, each up to a bound; none is written under a name that the pack
 
 import contextlib
 import io
+import os
 import re
 import stat
 import struct
@@ -19,14 +20,17 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile as sf
 
 from device_app.arrays import FloatArray
+from device_app.enrolment.example_windows import find_sound
 from device_app.enrolment.profile_files import NewRecording, flac
 from device_app.enrolment.profile_index import Recording
-from device_app.errors import PackError
+from device_app.enrolment.sound_names import BACKGROUND
+from device_app.errors import AudioError, PackError
 from device_app.packs.manifest import Manifest
 
 _MANIFEST = "manifest.json"
@@ -41,8 +45,8 @@ _MOST_DIRECTORY = 8 << 20
 """Bytes of the zip file's list of entries, before it is parsed."""
 _MOST_TOTAL = 1 << 30
 """Bytes of all entries when they are unpacked."""
-_MOST_ROWS = 4096
-"""Windows of one recording."""
+_MOST_ROWS = 256
+"""Windows of one recording; a long one of the background has 240."""
 MOST_SAMPLES = 30_000_000
 """Samples of one recording: ten minutes at 48 kHz."""
 _MOST_SAMPLES_IN_ALL = 20 * MOST_SAMPLES
@@ -95,11 +99,22 @@ class Pack:
         if set(self._entries) != expected:
             raise PackError("its manifest does not name exactly what is in it")
         n_samples = 0
-        for entry in recordings:
-            self.embeddings(entry.id)
-            n_samples += len(self.recording(entry).waveform) if self.manifest.with_audio else 0
-            if n_samples > _MOST_SAMPLES_IN_ALL:
-                raise PackError("its recordings are too long")
+        for name, entries in self.manifest.sounds.items():
+            for entry in entries:
+                self.embeddings(entry.id)
+                n_samples += self._check_recording(name, entry) if self.manifest.with_audio else 0
+                if n_samples > _MOST_SAMPLES_IN_ALL:
+                    raise PackError("its recordings are too long")
+
+    def _check_recording(self, name: str, entry: Recording) -> int:
+        """Number of samples of a recording from which its sound can be learned, with whatever model."""
+        recording = self.recording(entry)
+        if name != BACKGROUND:
+            try:
+                find_sound(recording.waveform, recording.sample_rate)
+            except AudioError as err:
+                raise PackError(f"nothing can be learned from recording {entry.id} of '{name}': {err}") from err
+        return len(recording.waveform)
 
     def embeddings(self, recording_id: str) -> FloatArray:
         """(n_windows, size) float32 of a recording, all finite, rows of unit length or zero.
@@ -172,29 +187,55 @@ def open_pack(path: Path) -> Iterator[Pack]:
     Raises:
         PackError: If it cannot be read, or is not a pack that can be trusted to be one.
     """
+    with contextlib.ExitStack() as opened:
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, a device never ends
+                raise PackError("it is not a file")
+            pack = opened.enter_context(_read(opened.enter_context(path.open("rb"))))
+        except PackError as err:
+            raise PackError(f"cannot use the pack {path}: {err}") from err
+        except OSError as err:
+            raise PackError(f"cannot read the pack {path}: {err.strerror or err}") from err
+        try:
+            yield pack
+        except PackError as err:
+            raise PackError(f"cannot use the pack {path}: {err}") from err
+
+
+def check_pack(content: bytes) -> None:
+    """Look at a pack as whoever imports it will.
+
+    Raises:
+        PackError: If it would be refused.
+    """
+    with _read(io.BytesIO(content)):
+        pass
+
+
+@contextlib.contextmanager
+def _read(raw: BinaryIO) -> Iterator[Pack]:
     try:
-        with path.open("rb") as raw:
-            _check_end(raw)
-            with zipfile.ZipFile(raw) as file:
-                yield Pack(file)
-    except PackError as err:
-        raise PackError(f"cannot use the pack {path}: {err}") from err
-    except OSError as err:
-        raise PackError(f"cannot read the pack {path}: {err.strerror}") from err
+        _check_end(raw)
+        file = zipfile.ZipFile(raw)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as err:
-        raise PackError(f"cannot use the pack {path}: it is not a whole zip file") from err
+        raise PackError("it is not a whole zip file") from err
+    with file:
+        yield Pack(file)
 
 
-def _check_end(raw: io.BufferedReader) -> None:
+def _check_end(raw: BinaryIO) -> None:
     """Look at a zip file's last record before its list of entries, which may be of any length, is parsed."""
     length = raw.seek(0, io.SEEK_END)
     raw.seek(max(0, length - 42))
-    tail = raw.read()
+    tail = raw.read(42)
     end = tail[-22:]
     if len(end) < 22 or not end.startswith(b"PK\5\6") or end[20:] != b"\0\0":
         raise PackError("it is not a zip file as `earmark pack export` writes it")
-    if tail.startswith(b"PK\6\7") or int.from_bytes(end[12:16], "little") > _MOST_DIRECTORY:
+    n_bytes, start = struct.unpack("<2L", end[12:20])  # of the list of entries
+    if tail.startswith(b"PK\6\7") or n_bytes > _MOST_DIRECTORY:
         raise PackError("it has too many entries")
+    if start + n_bytes + len(end) != length:
+        raise PackError("it is not a zip file as `earmark pack export` writes it")
     raw.seek(0)
 
 
@@ -220,9 +261,16 @@ def recording_bytes(path: Path, sound: str, entry: Recording) -> bytes:
     """A recording of a profile as it goes into a pack.
 
     Raises:
-        PackError: If it is too long for one.
+        PackError: If it is too long for one, or damaged.
     """
-    with sf.SoundFile(path) as file:
-        if file.frames > MOST_SAMPLES:
-            raise PackError(f"the recording {entry.origin} of '{sound}' is too long for a pack: leave that sound out")
-        return flac(NewRecording(file.read(dtype="float32"), file.samplerate, entry.origin, entry.recorded), sound)
+    try:
+        with sf.SoundFile(os.fsencode(path)) as file:
+            if file.frames > MOST_SAMPLES:
+                raise PackError(
+                    f"the recording {entry.origin} of '{sound}' is too long for a pack: leave that sound out"
+                )
+            return flac(NewRecording(file.read(dtype="float32"), file.samplerate, entry.origin, entry.recorded), sound)
+    except (sf.SoundFileError, OSError) as err:
+        raise PackError(
+            f"the recording {path} of '{sound}' is damaged: restore it, or export without --with-audio"
+        ) from err

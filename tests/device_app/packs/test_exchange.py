@@ -1,4 +1,5 @@
 import json
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from device_app.__main__ import main
 from device_app.enrolment.profile import Profile
 from device_app.enrolment.sound_settings import SoundSettings
-from device_app.errors import ModelMismatchError, PackError, ProfileError
+from device_app.errors import EarmarkError, ModelMismatchError, PackError, ProfileError
 from device_app.model.embedder import Embedder, load_embedder
 from device_app.model.model_file import with_metadata
 from device_app.packs.exchange import export_pack, import_pack
@@ -141,7 +142,7 @@ def test_a_pack_says_nothing_of_where_its_recordings_lay(taught: Profile, tiny: 
 
 
 def test_a_report_travels_with_a_pack(taught: Profile, tiny: Embedder, tmp_path: Path) -> None:
-    report = {"sounds": [{"sound": "dog", "recall_low": 0.48}]}
+    report = {"sounds": [{"sound": "dog", "recall_low": 0.48, "taken_for": {"bell": 1}}]}
     export_pack(taught, tmp_path / "x.zip", tiny, names=[], with_audio=False, licence="", report=report)
     with open_pack(tmp_path / "x.zip") as pack:
         assert pack.manifest.report == report
@@ -159,7 +160,7 @@ def test_the_commands_export_and_import(taught: Profile, tiny: Embedder, tmp_pat
     [
         (["export", "x.zip", "cat"], "there is no 'cat'"),
         (["import", "missing.zip"], "cannot read the pack missing.zip: No such file"),
-        (["import", "."], "cannot read the pack"),
+        (["import", "."], "it is not a file"),
         (["import", "audio.zip", "--rename", "cat=dog"], "no 'cat' in it to rename"),
         (["import", "audio.zip", "--rename", "dog=../x"], "cannot be a sound's name"),
     ],
@@ -180,3 +181,126 @@ def test_what_cannot_be_done_is_a_sentence(
     assert main(["pack", *arguments, f"--profile={taught.path}", f"--model={tiny.path}"]) == 1
     assert expected in capsys.readouterr().err
     assert snapshot(taught.path) == before
+
+
+def test_audio_that_comes_after_a_pack_without_is_kept_and_embedded(
+    packs: dict[str, Path], taught: Profile, tiny: Embedder, other_model: Embedder, tmp_path: Path
+) -> None:
+    profile = Profile(tmp_path / "p")
+    import_pack(profile, packs["bare"], tiny, {})
+    before = counts(profile)
+    imported = import_pack(profile, packs["audio"], tiny, {})
+    assert (imported.n_audio, sum(imported.n_new.values())) == (6, 0)
+    assert counts(profile) == before
+    for entry in profile.sounds["dog"]:
+        ours, theirs = (each.files.recording(entry.id).read_bytes() for each in (profile, taught))
+        assert ours == theirs
+    assert profile.refit(other_model).model_id == other_model.metadata.model_id
+    assert import_pack(profile, packs["audio"], tiny, {}).n_audio == 0
+
+
+@pytest.mark.parametrize("content", [None, b"", b"fLaC"])
+def test_a_recording_that_was_lost_is_put_back_by_enrolling_it_again(
+    content: bytes | None, tiny: Embedder, other_model: Embedder, tmp_path: Path
+) -> None:
+    profile = Profile(tmp_path / "p")
+    with profile.lock():
+        profile.add("dog", bursts(0, 2), tiny)
+    path = profile.files.recording(profile.sounds["dog"][0].id)
+    whole = path.read_bytes()
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(EarmarkError, match="enrol that recording again"):
+        profile.refit(other_model)
+    with profile.lock():
+        profile.add("dog", bursts(0, 2), tiny)
+    assert (len(path.read_bytes()), counts(profile)) == (len(whole), {"dog": 2})
+    profile.refit(other_model)
+
+
+def test_a_damaged_recording_is_not_exported(
+    taught: Profile, tiny: Embedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(shutil.copytree(taught.path, tmp_path / "p"))
+    recording = Profile(path).files.recording(taught.sounds["dog"][0].id)
+    recording.write_bytes(recording.read_bytes()[:200])
+    where = [f"--profile={path}", f"--model={tiny.path}"]
+    assert main(["pack", "export", f"{tmp_path}/x.zip", "--with-audio", *where]) == 1
+    assert "of 'dog' is damaged: restore it, or export without --with-audio" in capsys.readouterr().err
+    assert not (tmp_path / "x.zip").exists()
+
+
+@pytest.mark.parametrize("licence", ["two\nlines", "x" * 501, "red \x1b[31m"])
+def test_a_licence_that_no_import_would_take_is_not_exported(
+    licence: str, taught: Profile, tiny: Embedder, tmp_path: Path
+) -> None:
+    with pytest.raises(PackError, match="one line of at most 500 characters"):
+        export_pack(taught, tmp_path / "x.zip", tiny, names=[], with_audio=False, licence=licence)
+    assert not (tmp_path / "x.zip").exists()
+
+
+def test_what_no_import_would_take_is_not_exported(taught: Profile, tiny: Embedder, tmp_path: Path) -> None:
+    profile = Profile(shutil.copytree(taught.path, tmp_path / "p"))
+    profile.index.sounds["dog"][0] = replace(profile.index.sounds["dog"][0], recorded="yesterday")
+    with pytest.raises(PackError, match="nobody could import a pack of -dog, dog: its manifest is damaged"):
+        export_pack(profile, tmp_path / "x.zip", tiny, names=["dog"], with_audio=False, licence="")
+    assert not (tmp_path / "x.zip").exists()
+
+
+def test_a_licence_stays_with_the_recordings_that_came_under_it(
+    packs: dict[str, Path], tiny: Embedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = [f"--profile={tmp_path}/p", f"--model={tiny.path}"]
+    assert main(["pack", "import", str(packs["audio"]), *where]) == 0  # CC0-1.0
+    profile = Profile(tmp_path / "p")
+    with profile.lock():
+        profile.add("dog", bursts(30, 1), tiny)
+    assert main(["pack", "export", f"{tmp_path}/x.zip", "dog", "--licence=MIT", *where]) == 0
+    assert "keep their licence: CC0-1.0" in capsys.readouterr().err
+    third = Profile(tmp_path / "third")
+    import_pack(third, tmp_path / "x.zip", tiny, {})
+    assert sorted(str(entry.licence) for entry in third.sounds["dog"]) == ["CC0-1.0", "CC0-1.0", "CC0-1.0", "MIT"]
+    assert {str(entry.licence) for entry in Profile(third.path).sounds["-dog"]} == {"CC0-1.0"}
+
+
+def test_an_import_says_what_the_pack_says_of_its_sounds_and_sets(
+    packs: dict[str, Path], taught: Profile, tiny: Embedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = f"--model={tiny.path}"
+    assert main(["pack", "export", f"{tmp_path}/x.zip", "dog", f"--profile={taught.path}", model]) == 0
+    with open_pack(tmp_path / "x.zip") as pack:
+        assert pack.manifest.report is not None
+        reported = pack.manifest.report["sounds"]
+    assert [sound["sound"] for sound in reported] == ["dog"]
+    capsys.readouterr()
+    rename = ["--rename", "dog=Rex"]
+    assert main(["pack", "import", f"{tmp_path}/x.zip", *rename, f"--profile={tmp_path}/p", model]) == 0
+    said = capsys.readouterr().err
+    heard = f"Rex: where the pack was made, {reported[0]['n_heard']} of 3 recordings were heard, "
+    assert heard in said
+    assert "Rex: set as in the pack, false alarms per day 3.0" in said
+
+
+def test_an_import_prints_nothing_of_a_report_but_numbers(
+    taught: Profile, tiny: Embedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = [f"--profile={tmp_path}/p", f"--model={tiny.path}"]
+    for amiss in ("\x1b[31m", [1], {}, None, True, -1, 10**400, 1e308):
+        sound = {"sound": "dog", "n_heard": amiss, "n_judged": amiss, "false_alarms_per_hour": amiss, "taken_for": {}}
+        report = {"sounds": [sound]}
+        export_pack(taught, tmp_path / "x.zip", tiny, names=["dog"], with_audio=False, licence="", report=report)
+        assert main(["pack", "import", f"{tmp_path}/x.zip", *where]) == 0
+        assert "where the pack was made, nothing is known of it" in capsys.readouterr().err
+
+
+def test_names_that_differ_in_case_alone_are_refused_with_how_to_rename(
+    packs: dict[str, Path], tiny: Embedder, tmp_path: Path
+) -> None:
+    profile = Profile(tmp_path / "p")
+    with profile.lock():
+        profile.add("DOG", bursts(30, 1), tiny)
+    before = snapshot(profile.path)
+    with pytest.raises(ProfileError, match=r"'dog' and 'DOG' differ in .* --rename dog=DOG"):
+        import_pack(profile, packs["audio"], tiny, {})
+    assert snapshot(profile.path) == before
+    import_pack(profile, packs["audio"], tiny, {"dog": "DOG"})
+    assert counts(profile) == {"DOG": 4, "-DOG": 1, "bell": 2}

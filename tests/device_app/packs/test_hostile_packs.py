@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import stat
 import struct
 import zipfile
@@ -16,11 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from device_app.enrolment.profile import Profile
+from device_app.enrolment.profile_files import NewRecording, flac
+from device_app.enrolment.profile_index import Recording
 from device_app.errors import EarmarkError, PackError
 from device_app.model.embedder import Embedder
 from device_app.packs.exchange import import_pack
 from device_app.packs.manifest import Manifest
-from device_app.packs.pack_file import open_pack
+from device_app.packs.pack_file import open_pack, write_pack
 from tests.device_app.small_profile import bursts, snapshot
 
 Entries = list[tuple[zipfile.ZipInfo | str, bytes]]
@@ -268,13 +271,77 @@ def test_a_list_of_entries_without_end_is_refused_before_it_is_parsed(
     refused(victim, tiny, tmp_path / "x.zip", "too many entries")
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
-def test_a_pack_that_breaks_off_is_refused(
-    share: float, packs: dict[str, Path], victim: Profile, tiny: Embedder, tmp_path: Path
+def test_a_pack_that_breaks_off_anywhere_is_refused(
+    packs: dict[str, Path], victim: Profile, tiny: Embedder, tmp_path: Path
 ) -> None:
     content = packs["audio"].read_bytes()
-    (tmp_path / "x.zip").write_bytes(content[: int(share * len(content))])
-    refused(victim, tiny, tmp_path / "x.zip", "not a zip file as|not a whole zip file")
+    for length in range(0, len(content), 97):
+        (tmp_path / "x.zip").write_bytes(content[:length])
+        refused(victim, tiny, tmp_path / "x.zip", "not a zip file as|not a whole zip file")
+
+
+@pytest.mark.parametrize("around", [(b"MZ" + bytes(100), b""), (b"PK\3\4", b""), (b"", b"x")])
+def test_a_zip_file_with_anything_before_or_behind_it_is_refused(
+    around: tuple[bytes, bytes], packs: dict[str, Path], victim: Profile, tiny: Embedder, tmp_path: Path
+) -> None:
+    (tmp_path / "x.zip").write_bytes(around[0] + packs["audio"].read_bytes() + around[1])
+    refused(victim, tiny, tmp_path / "x.zip", "not a zip file as")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "pipe"])
+def test_what_is_no_file_is_refused_before_it_is_read(
+    path: str, victim: Profile, tiny: Embedder, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    refused(victim, tiny, tmp_path / path, "it is not a file")
+
+
+def with_recording(entries: Entries, waveform: Any) -> Entries:
+    """The entries with the first recording of the dog another one, whose id is right."""
+    manifest = json.loads(entries[0][1])
+    new = NewRecording(np.asarray(waveform, np.float32), 1600, "x")
+    old, manifest["sounds"]["dog"][0]["id"] = manifest["sounds"]["dog"][0]["id"], new.id
+    out: Entries = [("manifest.json", json.dumps(manifest).encode())]
+    for name, content in entries[1:]:
+        is_it = old in str(name) and str(name).startswith("recordings")
+        out.append((str(name).replace(old, new.id), flac(new, "dog") if is_it else content))
+    return out
+
+
+@pytest.mark.parametrize("n_samples", [1, 1600, 90 * 1600])
+@pytest.mark.parametrize("with_sound", [False, True])
+def test_a_recording_that_no_model_could_learn_from_is_refused(
+    n_samples: int, with_sound: bool, packs: dict[str, Path], victim: Profile, tiny: Embedder, tmp_path: Path
+) -> None:
+    waveform = np.resize(bursts(40, 1)[0].waveform if with_sound else np.zeros(1), n_samples)
+    path = write_entries(tmp_path / "x.zip", with_recording(read_entries(packs["audio"]), waveform))
+    if with_sound and n_samples == 1600:
+        with open_pack(path):
+            return
+    refused(victim, tiny, path, "nothing can be learned from recording [0-9a-f]{16} of 'dog'")
+
+
+@pytest.mark.parametrize(("n_recordings", "n_sounds"), [(2001, 1), (201, 201)])
+def test_a_pack_that_would_take_gigabytes_to_fit_is_refused(
+    n_recordings: int, n_sounds: int, victim: Profile, tiny: Embedder, tmp_path: Path
+) -> None:
+    entries = [Recording(f"{i:016x}", "x", "2026-01-01T00:00:00+00:00") for i in range(n_recordings)]
+    manifest = Manifest(
+        model_id=tiny.metadata.model_id,
+        embedding_size=tiny.size,
+        licence="",
+        created="2026-01-01T00:00:00+00:00",
+        with_audio=False,
+        sounds={f"s{i}": entries[i::n_sounds] for i in range(n_sounds)},
+    )
+    row = np.eye(1, tiny.size, dtype=np.float32)
+    (tmp_path / "x.zip").write_bytes(write_pack(manifest, {entry.id: row for entry in entries}, {}))
+    refused(victim, tiny, tmp_path / "x.zip", "more than 2000|more than 200 sounds")
+
+
+def test_an_error_of_ours_while_a_pack_is_open_is_not_blamed_on_the_pack(packs: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match="ours"), open_pack(packs["audio"]):
+        raise ValueError("ours")
 
 
 def test_one_byte_flipped_anywhere_is_refused_or_of_no_consequence(
