@@ -1,5 +1,6 @@
 """Writing files so that a reader sees the old one or the new one, never half of it."""
 
+import contextlib
 import io
 import os
 import tempfile
@@ -33,10 +34,21 @@ def write_aside(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+        _keep_names(path.parent)
     except OSError as err:
         raise EarmarkError(f"cannot write {path}: {err.strerror}; free space on the disk and try again") from err
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _keep_names(folder: Path) -> None:
+    """Make sure that a power cut leaves a folder's names as they are now, where the file system can do that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_asides(folder: Path) -> None:

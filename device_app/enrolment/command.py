@@ -154,7 +154,8 @@ def enrol_microphone(
             f"{err}. The {len(session.recordings)} finished takes are kept: the same command goes on with them"
         ) from err
     status = _save({group: session.recordings}, into, embedder, judged=True)
-    waiting.forget()
+    for take in session.recordings:
+        waiting.drop(take)
     return status
 
 

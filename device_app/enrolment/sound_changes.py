@@ -29,6 +29,7 @@ def remove_sounds(profile: Profile, names: Sequence[str], embedder: Embedder) ->
     profile.files.sweep(index)
     for group in groups:
         WaitingTakes(profile.path, group).forget()
+        WaitingTakes(profile.path, f"-{group}").forget()
 
 
 def rename_sound(profile: Profile, old: str, new: str, embedder: Embedder) -> None:
@@ -49,3 +50,5 @@ def rename_sound(profile: Profile, old: str, new: str, embedder: Embedder) -> No
     index.settings = {names.get(name, name): settings for name, settings in index.settings.items()}
     index.corrections = [replace(entry, sound=names.get(entry.sound, entry.sound)) for entry in index.corrections]
     profile.commit(index, embedder)
+    for before, now in names.items():
+        WaitingTakes(profile.path, before).rename(now)

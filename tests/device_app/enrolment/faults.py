@@ -5,6 +5,7 @@ import errno
 import multiprocessing
 import os
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +68,9 @@ def _child(
             if allocates:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         elif number == at:
-            if descriptor is not None:  # half of what was written is all that reached the disk
+            if descriptor is not None and stat.S_ISREG(
+                os.fstat(descriptor).st_mode
+            ):  # half of what was written is all that reached the disk
                 os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 

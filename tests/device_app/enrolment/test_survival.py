@@ -1,8 +1,10 @@
 """A profile survives anything: kill -9 before every single operation on its files, a full disk, two processes."""
 
 import json
+import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -14,17 +16,25 @@ import pytest
 
 from device_app.__main__ import main
 from device_app.audio_file import read_native
+from device_app.capture import FileSource
+from device_app.enrolment import command
 from device_app.enrolment.profile import Profile
+from device_app.enrolment.profile_files import NewRecording
 from device_app.enrolment.profile_index import Index
+from device_app.enrolment.sound_changes import remove_sounds, rename_sound
+from device_app.files import write_aside
 from device_app.model.embedder import Embedder, load_embedder
 from device_app.packs.exchange import export_pack
+from device_app.recordings.take import Take
+from device_app.recordings.take_session import TakeSession
 from device_app.recordings.waiting_takes import WaitingTakes
 from tests.device_app.enrolment import survival_scenes as scenes
 from tests.device_app.enrolment.faults import run
-from tests.device_app.small_profile import bursts, snapshot, write_bursts
+from tests.device_app.small_profile import RATE, burst, bursts, snapshot, write_bursts
 from tests.device_app.tiny_model import write_tiny_model
 
 SCENES = ["enrol", "record", "refit", "import", "remove", "rename", "correct", "undo", "room"]
+SCENES += ["settings", "missed", "mend", "old"]
 # In everyday tests before some of the operations, in the slow ones before every single one.
 EVERY = pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.slow)])
 
@@ -38,6 +48,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with profile.lock():
         profile.add_groups({"dog": bursts(0, 2), "cat": bursts(2, 2)}, embedder)
     write_bursts(folder / "bell", 10, 2)
+    write_bursts(folder / "dog", 0, 2)
     gift = Profile(folder / "gift")
     with gift.lock():
         gift.add("gong", bursts(15, 2), embedder)
@@ -69,8 +80,17 @@ class Play:
             "correct": (scenes.correct, both),
             "undo": (scenes.correct, both),
             "room": (scenes.hear_room, both),
+            "settings": (
+                scenes.earmark,
+                ("enrol", "dog", "--from", f"{stage}/dog", "--false-alarms-per-day=3000", *where),
+            ),
+            "missed": (scenes.earmark, ("missed", "dog", "--from", f"{stage}/bell/burst10.wav", *where)),
+            "mend": (scenes.earmark, ("enrol", "dog", "--from", f"{stage}/dog", *where)),
+            "old": (scenes.earmark, ("enrol", "bell", "--from", f"{stage}/bell", *where)),
         }[name]
         self._name = name
+        self.loses = name == "mend"  # a recording, before it is played
+        self.fits = name != "room"  # what it changes counts from the next fit on
 
     def set_up(self) -> None:
         shutil.rmtree(self.profile, ignore_errors=True)
@@ -80,6 +100,14 @@ class Play:
             scenes.correct(*self._arguments)
         if self._name == "refit":
             shutil.rmtree(self.profile / "embeddings")
+        if self._name == "mend":  # one recording is lost, another damaged
+            lost, damaged = Profile(self.profile).sounds["dog"]
+            (self.profile / "recordings" / f"{lost.id}.flac").unlink()
+            (self.profile / "recordings" / f"{damaged.id}.flac").write_bytes(b"fLaC")
+        if self._name == "old":  # as version 1 wrote it
+            index = json.loads((self.profile / "profile.json").read_text())
+            sounds = {name: entry["recordings"] for name, entry in index["sounds"].items()}
+            (self.profile / "profile.json").write_text(json.dumps({"schema": 1, "sounds": sounds}))
 
     def run(self, *, at: int | None, fault: str = "kill") -> tuple[int, int]:
         return run(
@@ -95,7 +123,11 @@ class Play:
 def state(index: Index) -> object:
     """What an index says, times left out."""
     sounds = {name: sorted(entry.id for entry in entries) for name, entries in index.sounds.items()}
-    return sounds, [(entry.kind, entry.event, entry.undone is None) for entry in index.corrections]
+    return (
+        sounds,
+        dict(index.settings),
+        [(entry.kind, entry.event, entry.undone is None) for entry in index.corrections],
+    )
 
 
 def rehearse(play: Play) -> tuple[object, object, int]:
@@ -113,8 +145,12 @@ def check(play: Play, embedder: Embedder, before: object, after: object) -> None
     assert state(profile.index) in (before, after)
     for entries in profile.sounds.values():
         for entry in entries:
-            assert len(read_native(profile.files.recording(entry.id))[0]) > 0
-    assert profile.head(embedder).sounds == tuple(profile.taught)
+            if not play.loses:
+                assert len(read_native(profile.files.recording(entry.id))[0]) > 0
+    head = profile.head(embedder)
+    assert head.sounds == tuple(profile.taught)
+    if play.fits:  # what listens is what the index says, its settings as well
+        np.testing.assert_allclose(head.bias, profile.fit(embedder).head.bias, rtol=1e-4)
     if play.acknowledged.exists():
         waiting = {take.id for take in WaitingTakes(play.profile, "bell").read()}
         assert set(play.acknowledged.read_text().split()) <= waiting | profile.index.recording_ids
@@ -283,3 +319,67 @@ def test_a_profile_whose_index_was_lost_keeps_its_recordings(stage: Path, embedd
     assert main(["enrol", "bell", "--from", f"{stage}/bell", *where]) == 0
     assert len(list((profile / "recordings").iterdir())) == 4 + 2
     assert json.loads((profile / "profile.json").read_text())["sounds"].keys() == {"bell"}
+
+
+def test_what_is_written_survives_a_power_cut_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file reaches the disk before it gets its name, and the folder after that."""
+    order = []
+    real_sync, real_replace = os.fsync, os.replace
+
+    def sync(descriptor: int) -> None:
+        order.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        real_sync(descriptor)
+
+    def replace(source: Path, target: Path) -> None:
+        order.append("name")
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "rename", replace)
+    monkeypatch.setattr(os, "replace", replace)
+    write_aside(tmp_path / "x", b"content")
+    assert order == ["file", "name", "folder"]
+
+
+def take(seed: int) -> NewRecording:
+    return NewRecording(burst(seed), RATE, "a microphone", f"2026-01-01T00:00:0{seed}+00:00")
+
+
+def test_takes_of_another_process_are_not_deleted_with_ones_own(
+    stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play = Play(stage, "record", tmp_path)
+    play.set_up()
+
+    def record_takes(source: object, takes: TakeSession, **options: object) -> None:
+        for seed in (1, 2):
+            takes.keep(Take(burst(20 + seed), RATE, 1e9 + seed, "a microphone", 0, True, burst(0)[:0]))
+        WaitingTakes(play.profile, "bell").keep(take(5))  # of another one, which is killed later
+
+    monkeypatch.setattr(command, "record_takes", record_takes)
+    into = command.Enrolment(profile_path=play.profile, model_path=stage / "tiny.onnx", by_hand={}, as_json=False)
+    command.enrol_microphone("bell", into, source=FileSource(Path("x")), n_takes=2, take_s=1.0, afresh=False)
+    assert len(Profile(play.profile).sounds["bell"]) == 2
+    assert [waiting.id for waiting in WaitingTakes(play.profile, "bell").read()] == [take(5).id]
+
+
+def test_a_damaged_take_that_waits_does_not_cost_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    waiting = WaitingTakes(tmp_path, "bell")
+    waiting.keep(take(1))
+    waiting.keep(take(2))
+    (tmp_path / "takes" / "bell" / f"{take(1).id}.flac").write_bytes(b"")
+    assert [each.id for each in waiting.read()] == [take(2).id]
+    assert "is left out" in caplog.text
+
+
+def test_waiting_takes_follow_their_sound(stage: Path, embedder: Embedder, tmp_path: Path) -> None:
+    profile = Profile(Path(shutil.copytree(stage / "taught", tmp_path / "profile")))
+    WaitingTakes(profile.path, "cat").keep(take(1))
+    WaitingTakes(profile.path, "-cat").keep(take(2))
+    with profile.lock():
+        rename_sound(profile, "cat", "puma", embedder)
+    assert WaitingTakes(profile.path, "cat").read() == []
+    assert [each.id for each in WaitingTakes(profile.path, "puma").read()] == [take(1).id]
+    with profile.lock():
+        remove_sounds(profile, ["puma"], embedder)
+    assert not list(profile.path.rglob("takes/**/*.flac"))
