@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_app.arrays import FloatArray
-from device_app.enrolment.discriminant import Background, Discriminants, Taught, discriminants
+from device_app.enrolment.discriminant import Background, Discriminants, Family, Taught
 from device_app.enrolment.example_windows import N_VARIANTS
-from device_app.enrolment.head_weights import heights, learn_weights, set_by_hand
+from device_app.enrolment.head_weights import as_high, learn_weights, set_by_hand
 from device_app.enrolment.sound_settings import SoundSettings
 from device_app.enrolment.threshold import DEFAULT_PER_DAY, Threshold, choose_threshold
 from device_app.errors import ProfileError
@@ -157,27 +157,30 @@ def fit_head(
     against = [_join([e.embeddings for e in confusable if e.sound == f"-{name}"], bank.shape[1]) for name in sounds]
 
     ends = np.cumsum(list(head_sizes.values()))
-    slices = [slice(end - size, end) for end, size in zip(ends, head_sizes.values(), strict=True)]
-    n_heads = len(slices)
+    parts = [slice(end - size, end) for end, size in zip(ends, head_sizes.values(), strict=True)]
+    n_heads = len(parts)
     if n_heads > 1:
-        slices.append(slice(0, bank.shape[1]))  # all heads side by side: what they say only together
-    everyday = Background.of(bank)
-    fitted: list[Discriminants] = []
-    for part in slices:
-        confused = [rows[:, part] for rows in against]
-        taught = Taught(means[:, part], windows[:, part], owner, sound, room[:, part], confused)
-        fitted.append(discriminants(taught, everyday.part(part)))
-    raised = np.ones(len(slices))
-    if n_heads > 1:  # it is about as high as all of the others together, and tells a sound best from everything else
-        fitted[-1], raised[-1] = fitted[-1].scaled(1.0 / n_heads), n_heads
-    held_out = np.stack([each.held_out for each in fitted])
-    learned = learn_weights(held_out, owner, sound)
+        parts.append(slice(0, bank.shape[1]))  # all heads side by side: what they say only together
+    family = Family(Taught(means, windows, owner, sound, room, against), Background.of(bank), parts)
+    alone = [family.fit(np.tile(row, (len(sounds), 1))) for row in np.eye(len(parts))]
+
+    # Which sound it is: one discriminant over the heads, each as noisy as it was found to tell little.
+    learned = learn_weights(np.stack([each.held_out for each in alone[:n_heads]]), owner, sound)
     shares = set_by_hand(learned, sounds, tuple(head_sizes), settings)
-    which = shares * heights(shares, learned, held_out, sound[owner])[:, None]
-    equal = np.full_like(learned, 1.0 / len(slices))  # what was learned from tells the sounds from each other alone
-    whether = set_by_hand(equal, sounds, tuple(head_sizes), settings) * raised
-    directions, offsets = _weighed(fitted, slices, which)
-    weights, bias = _weighed(fitted, slices, whether)
+
+    def weighed(shares: NDArray[np.float64]) -> Discriminants:
+        return family.fit(np.pad(n_heads * shares, ((0, 0), (0, len(parts) - n_heads))))
+
+    which = weighed(shares)
+    if settings:
+        which = as_high(which, weighed(learned), sound[owner])
+    # Whether it is any of them: all discriminants alike, as weights that tell the sounds apart say nothing of all else.
+    equal = set_by_hand(np.full((len(sounds), len(parts)), 1.0 / len(parts)), sounds, tuple(head_sizes), settings)
+    weights, bias, evidence = np.zeros_like(which.weights), np.zeros_like(which.bias), np.zeros_like(which.held_out)
+    for share, each in zip(equal.T, alone, strict=True):
+        weights += share[:, None] * each.weights
+        bias += share * each.bias
+        evidence += share * each.held_out
 
     in_bank, in_room, in_against = (rows @ weights.T + bias for rows in (bank, room, np.concatenate(against)))
     spread = in_bank.std(axis=0)
@@ -197,25 +200,13 @@ def fit_head(
         sounds,
         (weights * scale[:, None]).astype(np.float32),
         (bias * scale - least).astype(np.float32),
-        directions.astype(np.float32),
-        offsets.astype(np.float32),
+        which.weights.astype(np.float32),
+        which.bias.astype(np.float32),
         model_id,
         recordings,
     )
-    evidence, discriminant = (np.einsum("sh,hws->ws", parts, held_out) for parts in (whether, which))
-    settled = settle((evidence * scale - least).astype(np.float32), discriminant.astype(np.float32))
-    head_weights = shares[:, :n_heads] + shares[:, n_heads:].sum(axis=1, keepdims=True) / n_heads
-    return Fit(head, head_weights, settled, owner, thresholds)
-
-
-def _weighed(
-    fitted: Sequence[Discriminants], slices: Sequence[slice], parts: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Discriminants of parts of the embedding, (n_sounds, n_parts) times each, as one of it all: weights and bias."""
-    weights = np.zeros((len(parts), max(part.stop for part in slices)))
-    for columns, each, share in zip(slices, fitted, parts.T, strict=True):
-        weights[:, columns] += each.weights * share[:, None]
-    return weights, np.sum([each.bias * share for each, share in zip(fitted, parts.T, strict=True)], axis=0)
+    settled = settle((evidence * scale - least).astype(np.float32), which.held_out.astype(np.float32))
+    return Fit(head, shares, settled, owner, thresholds)
 
 
 def _budget(settings: SoundSettings | None) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from device_app.enrolment.discriminant import Discriminants
 from device_app.enrolment.sound_settings import SoundSettings
 from device_app.errors import ProfileError
 
@@ -12,7 +13,7 @@ _LOOSENESS = 6.0
 """How freely the weights leave equal shares: the width of their prior. See `make bench-heads`."""
 _TOGETHER = 10.0
 """The same for what the heads share, which is to be free."""
-_OWN_AFTER = 15.0
+_OWN_AFTER = 40.0
 """Recordings of a sound after which its own weights count as much as those of all sounds together."""
 _BY_HAND = 0.25
 """Share of the heads that are chosen by hand. More tells the sounds better from each other, but one head tells speech
@@ -49,10 +50,12 @@ def learn_weights(held_out: Float64Array, owner: NDArray[np.int64], sound: NDArr
     Each recording is compared with each sound that it is not, by the scores of discriminants that have not seen it: a
     logistic regression on the differences between its own sound's score and the other's (Bradley and Terry 1952), one
     feature a head. The L2 penalty holds the weights together, so that they only part where equal ones go wrong. What
-    all sounds say is mixed with what the pairs of one sound say, the more of the latter the more recordings it has.
+    all sounds say is mixed with what the pairs of one sound say, the more of the latter the more recordings it has; and
+    of that and equal weights the geometric mean is taken, as few recordings say less than they seem to.
 
     Args:
-        held_out: (n_heads, n_windows, n_sounds), see :class:`device_app.enrolment.discriminant.Discriminants`.
+        held_out: (n_heads, n_windows, n_sounds), see :class:`device_app.enrolment.discriminant.Discriminants`, of each
+            head alone.
         owner: (n_windows,) the recording of each window, from 0.
         sound: (n_recordings,) the sound of each recording, from 0.
 
@@ -80,7 +83,8 @@ def learn_weights(held_out: Float64Array, owner: NDArray[np.int64], sound: NDArr
             about = (own == i) | (other == i)
             trust = np.sum(sound == i) / (np.sum(sound == i) + _OWN_AFTER)
             weights[i] = (1.0 - trust) * everyone + trust * _fit(differences[about], n_sounds)
-    return weights
+    weights = np.sqrt(weights)
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 def _fit(differences: Float64Array, n_sounds: int) -> Float64Array:
@@ -124,28 +128,22 @@ def set_by_hand(
     return weights
 
 
-def heights(
-    chosen: Float64Array, learned: Float64Array, held_out: Float64Array, own: NDArray[np.int64]
-) -> Float64Array:
-    """What to multiply each sound's discriminant with, so that it is as high with weights by hand as with learned ones.
+def as_high(chosen: Discriminants, learned: Discriminants, own: NDArray[np.int64]) -> Discriminants:
+    """Discriminants with weights by hand, as high for recordings of their own sound as those with learned weights.
 
     The highest discriminant says which sound it is, and heads differ in height: a sound with a head of its own would
     lose to the others, or win.
 
     Args:
-        chosen: (n_sounds, n_heads) weights in use.
-        learned: (n_sounds, n_heads).
-        held_out: (n_heads, n_windows, n_sounds), see :func:`learn_weights`.
-        own: (n_windows,) the sound of each window, from 0.
-
-    Returns:
-        (n_sounds,) float64; 1 where nothing was set by hand.
+        chosen: With the weights in use.
+        learned: With what was learned.
+        own: (n_windows,) the sound of each held-out window, from 0.
     """
-    scores = np.take_along_axis(held_out, own[None, :, None], axis=2)[:, :, 0]
-    known = np.isfinite(scores).all(axis=0)
-    usual = scores[:, known].mean(axis=1) if known.any() else np.zeros(len(scores))
-    now, before = chosen @ usual, learned @ usual
-    return before / now if min(now.min(), before.min()) > 0.0 else np.ones(len(chosen))
+    factors = np.ones(len(chosen.bias))
+    for i in range(len(factors)):
+        now, before = (np.nan_to_num(each.held_out[own == i, i]).mean() for each in (chosen, learned))
+        factors[i] = before / now if min(now, before) > 0.0 else 1.0
+    return Discriminants(chosen.weights * factors[:, None], chosen.bias * factors, chosen.held_out * factors)
 
 
 def chosen_heads(settings: SoundSettings, heads: Sequence[str]) -> set[str]:

@@ -96,7 +96,7 @@ def set_by_hand(clips: LabelledClips, embedder: Embedder, n_tasks: int) -> dict[
         for task in draw_tasks(clips, n_tasks, n_way=5, k_shot=K_SHOT):
             head = fit_task(clips, task, embedder, by_hand).head
             known.append(100.0 * np.mean(heard(clips, task, head)))
-            right.append(100.0 * told_apart(clips, task, head))
+            right.append(100.0 * np.mean(list(told_apart(clips, task, head).values())))
         said |= {f"{name}: told apart": interval(right), f"{name}: heard": interval(known)}
     return said
 

@@ -1,8 +1,12 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from device_app.arrays import FloatArray
-from device_app.enrolment.discriminant import Background, Taught, discriminants
+from device_app.enrolment.discriminant import Background, Discriminants, Family, Taught
 
 SIZE = 6
 BANK = np.random.default_rng(0).standard_normal((200, SIZE)).astype(np.float32) + 0.3
@@ -26,60 +30,81 @@ def taught(*n_windows: tuple[int, int], room: FloatArray | None = None) -> Taugh
 SEVEN = ((0, 3), (0, 5), (1, 2), (1, 4), (1, 3), (2, 6), (2, 1))
 
 
-def scores(given: Taught, windows: FloatArray) -> FloatArray:
-    fitted = discriminants(given, Background.of(BANK))
+WHOLE = (slice(0, SIZE),)
+TWO = (slice(0, 4), slice(4, SIZE))
+
+
+def fit(given: Taught, shares: Sequence[float] = (1.0,), parts: Sequence[slice] = WHOLE) -> Discriminants:
+    """With the same shares for all sounds."""
+    rows = np.tile(np.array(shares), (int(given.sound.max()) + 1, 1))
+    return Family(given, Background.of(BANK), parts).fit(rows)
+
+
+def scores(given: Taught, windows: NDArray[np.floating]) -> NDArray[np.floating]:
+    fitted = fit(given)
     return windows @ fitted.weights.T + fitted.bias
 
 
-def test_a_direction_is_fishers_between_a_sounds_mean_and_the_mean_of_everything_else() -> None:
-    """Written out: covariance of the bank with three tenths of its mean variance, and twice the pooled scatter."""
-    given = taught(*SEVEN)
-    means = given.means.astype(np.float64)
+def noise(*blocks: tuple[slice, float]) -> NDArray[np.float64]:
+    """Written out: the bank's covariance in each part with three tenths of its mean variance, by the part's share."""
+    whole = np.zeros((SIZE, SIZE))
+    for part, share in blocks:
+        covariance = np.cov(BANK[:, part].astype(np.float64).T, bias=True)
+        ridge = 0.3 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+        whole[part, part] = (covariance + ridge) / share
+    return whole
+
+
+def literal(given: Taught, noise: NDArray[np.float64], scatter: float) -> Discriminants:
+    """Fisher's discriminants of three sounds, written out; scores of the own windows are not held out."""
+    means, bank = given.means.astype(np.float64), BANK.astype(np.float64).mean(axis=0)
     centres = np.stack([means[given.sound == k].mean(axis=0) for k in range(3)])
-    bank = BANK.astype(np.float64)
-    covariance = np.cov(bank.T, bias=True)
-    covariance += 0.3 * np.trace(covariance) / SIZE * np.eye(SIZE)
-    covariance += 2.0 * sum(np.outer(d, d) for d in means - centres[given.sound]) / (7 - 3)
-    elsewhere = 0.5 * bank.mean(axis=0) + 0.25 * (centres[1] + centres[2])
-    direction = np.linalg.solve(covariance, centres[0] - elsewhere)
-    fitted = discriminants(given, Background.of(BANK))
-    np.testing.assert_allclose(fitted.weights[0], direction, rtol=1e-4)
-    assert fitted.bias[0] == pytest.approx(-direction @ (centres[0] + elsewhere) / 2, rel=1e-4)
+    deviations = means - centres[given.sound]
+    elsewhere = np.stack([0.5 * bank + 0.5 * np.delete(centres, k, axis=0).mean(axis=0) for k in range(3)])
+    weights = np.linalg.solve(noise + scatter * deviations.T @ deviations, (centres - elsewhere).T).T
+    bias = -np.sum(weights * (centres + elsewhere), axis=1) / 2
+    return Discriminants(weights, bias, given.windows @ weights.T + bias)
 
 
-def test_the_moments_of_some_columns_are_those_of_a_bank_of_these_alone() -> None:
-    part, alone = Background.of(BANK).part(slice(1, 4)), Background.of(BANK[:, 1:4])
-    np.testing.assert_allclose(part.mean, alone.mean)
-    np.testing.assert_allclose(part.covariance, alone.covariance, atol=1e-6)
-    assert part.ridge == pytest.approx(alone.ridge)
-
-
-@pytest.mark.parametrize("left_out", range(7))
-def test_a_held_out_score_is_that_of_a_fit_without_the_recording(left_out: int) -> None:
-    """To the letter, but for the scatter's divisor, which stays: the fit without is given the same."""
+@pytest.mark.parametrize(
+    ("parts", "shares"),
+    [(WHOLE, (1.0,)), (TWO, (1.0, 1.0)), (TWO, (0.5, 1.5)), (TWO, (0.0, 1.0)), (TWO * 2, (0, 0, 2, 1))],
+)
+def test_a_direction_is_fishers_between_a_sounds_mean_and_the_mean_of_everything_else(
+    parts: Sequence[slice], shares: Sequence[float]
+) -> None:
+    """With a tiny share instead of none, as written out the noise would have no end."""
     given = taught(*SEVEN)
-    rows = given.owner != left_out
-    without = Taught(
-        np.delete(given.means, left_out, axis=0),
-        given.windows[rows],
-        np.unique(given.owner[rows], return_inverse=True)[1],
-        np.delete(given.sound, left_out),
-        given.room,
-        given.confusable,
-    )
-    background = Background.of(BANK)
-    centres = np.stack([without.means[without.sound == k].mean(axis=0) for k in range(3)])
-    deviations = without.means - centres[without.sound]
-    scatter = (2.0 / 4 - 2.0 / 3) * deviations.T @ deviations  # four degrees of freedom in the whole fit, three without
-    literal = discriminants(without, Background(background.mean, background.covariance + scatter, background.ridge))
-    windows = given.windows[given.owner == left_out]
-    expected = windows @ literal.weights.T + literal.bias
-    held_out = discriminants(given, background).held_out[given.owner == left_out]
+    expected = literal(given, noise(*zip(parts, np.maximum(shares, 1e-9), strict=True)), 2.0 / (7 - 3))
+    fitted = fit(given, shares, parts)
+    np.testing.assert_allclose(fitted.weights, expected.weights, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(fitted.bias, expected.bias, rtol=1e-4)
+
+
+def test_each_sound_has_shares_of_its_own() -> None:
+    given, shares = taught(*SEVEN), np.array([[0.5, 1.5], [1.0, 1.0], [0.5, 1.5]])
+    fitted = Family(given, Background.of(BANK), TWO).fit(shares)
+    for k, row in enumerate(shares):
+        alike = fit(given, row, TWO)
+        np.testing.assert_allclose(fitted.weights[k], alike.weights[k])
+        np.testing.assert_allclose(fitted.held_out[:, k], alike.held_out[:, k])
+
+
+@pytest.mark.parametrize(("parts", "shares"), [(WHOLE, (1.0,)), (TWO, (0.5, 1.5))])
+@pytest.mark.parametrize("left_out", range(7))
+def test_a_held_out_score_is_that_of_a_fit_without_the_recording(
+    left_out: int, parts: Sequence[slice], shares: Sequence[float]
+) -> None:
+    """To the letter, but for the scatter's divisor, which stays that of four degrees of freedom in the whole fit."""
+    given = taught(*SEVEN)
+    without = replace(given, means=np.delete(given.means, left_out, axis=0), sound=np.delete(given.sound, left_out))
+    expected = literal(without, noise(*zip(parts, shares, strict=True)), 2.0 / 4).held_out[given.owner == left_out]
+    held_out = fit(given, shares, parts).held_out[given.owner == left_out]
     np.testing.assert_allclose(held_out, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_the_only_recording_of_a_sound_has_no_held_out_score_for_it() -> None:
-    held_out = discriminants(taught((0, 2), (1, 2), (1, 3)), Background.of(BANK)).held_out
+    held_out = fit(taught((0, 2), (1, 2), (1, 3))).held_out
     assert np.isnan(held_out[:2, 0]).all()
     assert np.isfinite(held_out[:2, 1]).all()
     assert np.isfinite(held_out[2:]).all()

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device_app.enrolment.head_weights import heights, in_words, learn_weights, set_by_hand
+from device_app.enrolment.discriminant import Discriminants
+from device_app.enrolment.head_weights import as_high, in_words, learn_weights, set_by_hand
 from device_app.enrolment.sound_settings import SoundSettings
 from device_app.errors import ProfileError
 
@@ -80,17 +81,21 @@ def test_the_heads_that_a_setting_stands_for_share_the_weight() -> None:
     assert weights[0] == pytest.approx([0.75 / 3, 0.125 + 0.75 / 3, 0.125 + 0.75 / 3])
 
 
-def test_a_sound_with_weights_of_its_own_is_as_high_as_with_learned_ones() -> None:
-    """Heads of other heights: the sound that is heard by the lowest alone must not lose to the others for that."""
+def test_a_discriminant_with_weights_by_hand_is_as_high_for_its_own_sound_as_with_learned_ones() -> None:
+    """The sound that is heard by the lowest head alone must not lose to the others for that."""
     owner, sound = recordings()
-    scores = np.stack([height * np.eye(N_SOUNDS)[sound[owner]] for height in (8.0, 4.0, 2.0)])
-    learned = np.full((N_SOUNDS, 3), 1 / 3)
-    chosen = learned.copy()
-    chosen[0] = [0.0, 0.0, 1.0]
-    raised = heights(chosen, learned, scores, sound[owner])
-    np.testing.assert_allclose(raised, [(8 + 4 + 2) / 3 / 2, 1, 1, 1])
-    scores[:, 0, sound[0]] = np.nan  # of a sound that was recorded once nothing is known
-    np.testing.assert_allclose(heights(chosen, learned, scores, sound[owner]), raised)
+    own = sound[owner]
+
+    def high(*heights: float) -> Discriminants:
+        factors = np.array(heights)
+        return Discriminants(np.eye(N_SOUNDS) * factors[:, None], factors, np.eye(N_SOUNDS)[own] * factors)
+
+    chosen, learned = high(2.0, 3.0, -1.0, 5.0), high(6.0, 3.0, 4.0, 5.0)
+    chosen.held_out[:, 3] = np.nan  # of a sound that was recorded once nothing is known
+    raised = as_high(chosen, learned, own)
+    np.testing.assert_allclose(raised.bias, [6.0, 3.0, -1.0, 5.0])
+    np.testing.assert_allclose(np.diag(raised.weights), raised.bias)
+    np.testing.assert_allclose(raised.held_out[own == 0, 0], 6.0)
 
 
 def test_a_setting_that_the_model_has_no_head_for_is_a_sentence() -> None:
