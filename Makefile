@@ -108,7 +108,7 @@ bench-takes: $(DEV)/.installed ## how often a take is rightly and wrongly said t
 
 .PHONY: bench-heads
 bench-heads: $(DEV)/.installed ## what learned weights of the network's heads are worth, and the time of a refit
-	$(PY) -m tests.bench.heads
+	$(PY) -m tests.bench.heads --tasks 200
 
 .PHONY: bench-report
 bench-report: $(DEV)/.installed ## how often the intervals of the enrolment report hold the truth
@@ -161,14 +161,14 @@ model: corpus $(ENVIRONMENT)/.unpacked $(UNPACKED)/.unpacked ## rebuild the ship
 	$(PY) -m train pretrain --config configs/first-stage.toml --cache $(CACHE) --teachers $(TEACHERS) --out runs/first --resume $(TO_ITS_END)
 	$(PY) -m train cache --audio build/debian/corpus $(ENVIRONMENT) --out $(SECOND_CACHE)
 	$(PY) -m train teachers --config configs/second-stage.toml --cache $(SECOND_CACHE) --teachers $(TEACHERS)
-	$(PY) -m train pretrain --config configs/second-stage.toml --cache $(SECOND_CACHE) --teachers $(TEACHERS) --from runs/first/last.pt --out runs/second --resume $(TO_ITS_END)
+	$(PY) -m train pretrain --config configs/second-stage.toml --cache $(SECOND_CACHE) --teachers $(TEACHERS) --from runs/first/last.safetensors --out runs/second --resume $(TO_ITS_END)
 	$(MAKE) model-cache
 	$(PY) -m train teachers --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS)
-	$(PY) -m train pretrain --config configs/third-stage.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/second/last.pt --out runs/third --resume $(TO_ITS_END)
-	$(PY) -m train pretrain --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/third/last.pt --out runs/model --resume $(TO_ITS_END)
-	$(PY) -m export runs/model/last.pt -o device_app/data/model.onnx --corpus $(MODEL_CACHE)
-	$(PY) -m train compact runs/model/last.pt --out train/weights.pt
-	$(PY) -m tests.golden.shipped_embedding runs/model/last.pt $(MODEL_CACHE)
+	$(PY) -m train pretrain --config configs/third-stage.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/second/last.safetensors --out runs/third --resume $(TO_ITS_END)
+	$(PY) -m train pretrain --config configs/shipped.toml --cache $(MODEL_CACHE) --teachers $(TEACHERS) --from runs/third/last.safetensors --out runs/model --resume $(TO_ITS_END)
+	$(PY) -m export runs/model/last.safetensors -o device_app/data/model.onnx --corpus $(MODEL_CACHE)
+	$(PY) -m train compact runs/model/last.safetensors --out train/weights.safetensors
+	$(PY) -m tests.golden.shipped_embedding runs/model/last.safetensors $(MODEL_CACHE)
 
 .PHONY: bench-openset
 bench-openset: $(DEV)/.installed model-cache ## rejection of sounds that were not taught; false alarms against their budget
@@ -177,7 +177,7 @@ bench-openset: $(DEV)/.installed model-cache ## rejection of sounds that were no
 # --- export -------------------------------------------------------------------------------------------------------
 
 MODEL ?= device_app/data/model.onnx
-CHECKPOINT ?= runs/model/last.pt
+CHECKPOINT ?= runs/model/last.safetensors
 EXPORT_CORPUS ?= build/cache/model
 
 .PHONY: bench-model
@@ -203,7 +203,7 @@ emulate-pi: $(DEV)/.installed ## the model on an emulated Cortex-A72, compared w
 # --- training -----------------------------------------------------------------------------------------------------
 
 CORPUS_DEBS := ffmpeg fluidsynth espeak-ng
-FROM ?= train/weights.pt
+FROM ?= train/weights.safetensors
 ADAPT ?= configs/adapt.toml
 OUT ?= runs/own
 SETS ?= $(wildcard $(EARMARK_SHARED)/data/fewshot/esc10 $(EARMARK_SHARED)/data/fewshot/fsdd)
@@ -226,11 +226,11 @@ audio-named:
 .PHONY: retrain
 retrain: audio-named $(DEV)/.installed ## AUDIO=FOLDER: adapt the released weights to your own audio, export, verify, evaluate; resumes
 	$(PY) -m train adapt --from $(FROM) --config $(ADAPT) --audio "$(AUDIO)" --out $(OUT) --resume $(TO_ITS_END)
-	$(PY) -m export $(OUT)/last.pt -o $(OUT)/model.onnx --corpus $(OUT)/cache
-	$(PY) -m export verify $(OUT)/model.onnx --checkpoint $(OUT)/last.pt --corpus $(OUT)/cache
+	$(PY) -m export $(OUT)/last.safetensors -o $(OUT)/model.onnx --corpus $(OUT)/cache
+	$(PY) -m export verify $(OUT)/model.onnx --checkpoint $(OUT)/last.safetensors --corpus $(OUT)/cache
 	@if [ -z "$(SETS)" ]; then echo "no labelled sets to evaluate with: name their folders with SETS='FOLDER ...'" >&2; fi
 	$(if $(SETS),$(PY) -m train evaluate $(FROM) --sets $(SETS) --tasks 2000 --skip-small-classes --out $(OUT)/before)
-	$(if $(SETS),$(PY) -m train evaluate $(OUT)/last.pt --sets $(SETS) --tasks 2000 --skip-small-classes --out $(OUT)/after)
+	$(if $(SETS),$(PY) -m train evaluate $(OUT)/last.safetensors --sets $(SETS) --tasks 2000 --skip-small-classes --out $(OUT)/after)
 	$(if $(SETS),$(PY) -m train compare $(OUT)/before $(OUT)/after)
 	@echo "made $(OUT)/model.onnx: earmark listen --model $(OUT)/model.onnx" >&2
 
@@ -251,8 +251,8 @@ smoke: $(DEV)/.installed ## every part of training in about a minute, on made-up
 	$(PY) -m tests.train.sounds build/smoke/audio
 	$(PY) -m train cache --audio build/smoke/audio --out build/smoke/cache
 	$(PY) -m train pretrain --config configs/smoke.toml --cache build/smoke/cache --out build/smoke/run
-	$(PY) -m export build/smoke/run/last.pt -o build/smoke/model.onnx --corpus build/smoke/cache
-	$(PY) -m train evaluate build/smoke/run/last.pt --sets build/smoke/audio --n-way 3 --tasks 50 --out build/smoke/report
+	$(PY) -m export build/smoke/run/last.safetensors -o build/smoke/model.onnx --corpus build/smoke/cache
+	$(PY) -m train evaluate build/smoke/run/last.safetensors --sets build/smoke/audio --n-way 3 --tasks 50 --out build/smoke/report
 
 # --- evaluation ---------------------------------------------------------------------------------------------------
 

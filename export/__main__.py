@@ -20,7 +20,7 @@ def _export_parser() -> argparse.ArgumentParser:
         description="Make the one file that the device needs from a checkpoint.",
         epilog="Other commands, each with --help: " + ", ".join(f"python -m export {name}" for name in COMMANDS),
     )
-    parser.add_argument("checkpoint", type=Path, help="a .pt file of a run")
+    parser.add_argument("checkpoint", type=Path, help="a .safetensors file of a run")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="ONNX", help="the file to write")
     _corpus(parser)
     parser.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="(default: %(default)s)")
@@ -137,7 +137,7 @@ def _whitening_parser() -> argparse.ArgumentParser:
         prog="python -m export whitening",
         description="Few-shot accuracy of a checkpoint's heads, whitened more and less, on the sets to choose by.",
     )
-    parser.add_argument("checkpoint", type=Path, help="a .pt file of a run")
+    parser.add_argument("checkpoint", type=Path, help="a .safetensors file of a run")
     _corpus(parser)
     parser.add_argument("--fewshot", type=Path, required=True, metavar="DIR", help="labelled sets")
     parser.add_argument("--episodes", type=int, default=1000, help="tasks for each accuracy (default: %(default)s)")

@@ -81,7 +81,7 @@ def _pretrain(args: argparse.Namespace) -> int:
 
 def _adapt(args: argparse.Namespace) -> int:
     from train.allocator import keep_freed_memory
-    from train.checkpoint import checkpoint_config, read_checkpoint
+    from train.checkpoint import LAST, checkpoint_config, read_checkpoint
     from train.config import read_toml
     from train.corpus.cache import build_cache
     from train.run.start import adapt
@@ -105,7 +105,7 @@ def _adapt(args: argparse.Namespace) -> int:
             "step": progress.step,
             "val_loss": progress.last_val,
             "finished": progress.finished,
-            "checkpoint": str(args.out / "last.pt"),
+            "checkpoint": str(args.out / LAST),
         }
     )
     return 0
@@ -254,7 +254,9 @@ def build_parser() -> argparse.ArgumentParser:
     pretrain.set_defaults(run=_pretrain)
 
     adapt = command("adapt", "go on from a trained network with your own unlabelled audio")
-    adapt.add_argument("--from", dest="checkpoint", type=Path, required=True, metavar="CHECKPOINT", help="a .pt file")
+    adapt.add_argument(
+        "--from", dest="checkpoint", type=Path, required=True, metavar="CHECKPOINT", help="a .safetensors file"
+    )
     adapt.add_argument("--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help="searched at any depth")
     adapt.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
     adapt.add_argument("--cache", type=Path, metavar="DIR", help="for the decoded audio (without: OUT/cache)")
@@ -264,7 +266,7 @@ def build_parser() -> argparse.ArgumentParser:
     adapt.set_defaults(run=_adapt)
 
     compact = command("compact", "keep a checkpoint's weights alone, in half precision, to go on from with adapt")
-    compact.add_argument("checkpoint", type=Path, help="a .pt file of a run")
+    compact.add_argument("checkpoint", type=Path, help="a .safetensors file of a run")
     compact.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write them")
     compact.set_defaults(run=_compact)
 
@@ -274,9 +276,9 @@ def build_parser() -> argparse.ArgumentParser:
     teachers.add_argument("--teachers", type=Path, required=True, metavar="DIR", help="folder of their ONNX files")
     teachers.set_defaults(run=_teachers)
 
-    teacher_file = command("teacher-file", "make a teacher's ONNX file of the file that its authors publish")
+    teacher_file = command("teacher-file", "make a teacher's ONNX file of the weights that its authors publish")
     teacher_file.add_argument("name", choices=("mn04", "ge2e"), help="which one")
-    teacher_file.add_argument("published", type=Path, help="the authors' .pt file (docs/TRAINING.md says where from)")
+    teacher_file.add_argument("published", type=Path, help="a .safetensors file (docs/TRAINING.md says of what)")
     teacher_file.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of teachers")
     teacher_file.set_defaults(run=_teacher_file)
 
@@ -294,8 +296,8 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate = command("evaluate", "few-shot accuracy on labelled sets, and what may go wrong in a room")
     evaluate.add_argument(
         "subject",
-        help="a checkpoint (.pt), an exported file (.onnx), or a control: log-mel-statistics, mfcc-statistics, "
-        "random-resnet18",
+        help="a checkpoint (.safetensors), an exported file (.onnx), or a control: log-mel-statistics, "
+        "mfcc-statistics, random-resnet18",
     )
     evaluate.add_argument(
         "--sets",

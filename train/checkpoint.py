@@ -1,26 +1,25 @@
-"""Saving and loading runs: a ``torch.save`` of tensors and plain values, read with ``weights_only=True``."""
+"""Saving and loading runs: safetensors files, with all that is no tensor as JSON in their metadata."""
 
-import hashlib
 import logging
-import pickle
 import subprocess
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from train.config import Config, config_from_dict
 from train.errors import CheckpointError, ConfigError
-from train.files import replace_file
 from train.network.backbone import Backbone
 from train.teachers import TEACHERS
+from train.tensor_file import read_document, write_document
 
 _log = logging.getLogger(__name__)
 
-FORMAT = "earmark-checkpoint-1"
+FORMAT = "earmark-checkpoint-2"
+SUFFIX = ".safetensors"
+LAST = f"last{SUFFIX}"
+"""The newest checkpoint in a run's folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +59,7 @@ def save_checkpoint(
         "model": model,
         "training": training,
     }
-    document["sha256"] = _digest(document)
-    replace_file(path, lambda aside: torch.save(document, aside))
+    write_document(path, document)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -71,48 +69,34 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: If it is missing, damaged, or not one of ours.
     """
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}: pass the path of a .pt file that a run has written")
+        raise CheckpointError(f"there is no checkpoint {path}: pass the path of a {SUFFIX} file that a run has written")
     try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as err:
-        # Of what torch says, not its advice to load the file unsafely.
-        cause = (
-            "it holds something other than tensors"
-            if isinstance(err, pickle.UnpicklingError)
-            else str(err).split("\n")[0]
-        )
+        document = read_document(path)
+    except (OSError, ValueError) as err:
+        if _is_pickle(path):
+            raise CheckpointError(
+                f"{path} is a pickle or a zip file, as torch.save and earlier versions write it, and is not opened, "
+                f"because such a file can run code: pass a {SUFFIX} file, or train again"
+            ) from err
         raise CheckpointError(
-            f"{path} is damaged or no checkpoint ({cause or type(err).__name__}): take an earlier one, or train again"
+            f"{path} is damaged or no checkpoint ({err}): take an earlier one, or train again"
         ) from err
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    if document.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of this version ({FORMAT}): train again, or use its version")
-    if "sha256" in document and document["sha256"] != _digest(document):
-        raise CheckpointError(f"{path} is damaged (its checksum differs): take an earlier one, or train again")
+    sections = [document.get(name) for name in ("info", "config", "model", "training")]
+    if not all(isinstance(section, dict) for section in sections) or not (
+        document["info"].keys() == CheckpointInfo.__dataclass_fields__.keys()
+        and all(isinstance(value, Tensor) for value in document["model"].values())
+    ):
+        raise CheckpointError(f"{path} is damaged (parts of it are missing): take an earlier one, or train again")
     return document
 
 
-def _digest(value: Any) -> str:
-    """SHA-256 of a document's values in order, its own checksum left out."""
-    digest = hashlib.sha256()
-
-    def feed(part: Any) -> None:
-        if isinstance(part, dict):
-            for key, entry in part.items():
-                if key != "sha256":
-                    digest.update(repr(key).encode())
-                    feed(entry)
-        elif isinstance(part, list | tuple):
-            for entry in part:
-                feed(entry)
-        elif isinstance(part, Tensor):
-            flat = part.detach().cpu().contiguous().reshape(-1)
-            digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
-            digest.update(flat.view(torch.uint8).numpy().tobytes())
-        else:
-            digest.update(repr(part).encode())
-
-    feed(value)
-    return digest.hexdigest()
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as a zip does, or a pickle of protocol 2 or later."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"))
 
 
 def compact_checkpoint(path: Path, out: Path) -> int:
@@ -126,9 +110,7 @@ def compact_checkpoint(path: Path, out: Path) -> int:
     """
     document = read_checkpoint(path)
     model = {name: value.half() if value.is_floating_point() else value for name, value in document["model"].items()}
-    compact = {**document, "model": model, "training": {}}
-    compact["sha256"] = _digest(compact)
-    replace_file(out, lambda aside: torch.save(compact, aside))
+    write_document(out, {**document, "model": model, "training": {}})
     return out.stat().st_size
 
 

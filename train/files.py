@@ -27,11 +27,12 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)
-    except (OSError, RuntimeError) as err:  # torch.save reports a full disk as a RuntimeError
-        cause = err.strerror if isinstance(err, OSError) and err.strerror else str(err).splitlines()[0]
-        full = isinstance(err, RuntimeError) or (isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT))
+    except OSError as err:
+        full = err.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "free some space and go on with --resume" if full else "choose a folder that can be written to"
-        raise TrainingError(f"cannot write {path} ({cause}): {advice}; what was there before is kept") from err
+        raise TrainingError(
+            f"cannot write {path} ({err.strerror or err}): {advice}; what was there before is kept"
+        ) from err
     finally:
         aside.unlink(missing_ok=True)
 

@@ -321,7 +321,7 @@ class RunConfig:
     """Whether several processes take the statistics of batch norms together: as one process would, but slower."""
     checkpoint_every_s: float = 120.0
     keep_every: int = 0
-    """Steps from one set of weights that is kept, ``step-<steps>.pt``, to the next; 0 means that none is."""
+    """Steps from one set of weights that is kept, ``step-<steps>.safetensors``, to the next; 0 means that none is."""
     val_every: int = 500
     """Steps from one validation to the next; 0 means never."""
     val_batches: int = 8

@@ -1,10 +1,11 @@
-"""Makes a teacher's ONNX file, waveform in and embedding out, of the file that its authors publish.
+"""Makes a teacher's ONNX file, waveform in and embedding out, of the weights that its authors publish.
 
-``mn04`` is EfficientAT's MobileNetV3 of width 0.4 (Schmid et al. 2023, arXiv:2211.04772), ``mn04_as_mAP_432.pt`` of its
-GitHub releases: the averages of the blocks' outputs from the fifth on and of the last layer, 832-d. ``ge2e`` is
-Resemblyzer's speaker encoder (Wan et al. 2018, arXiv:1710.10467), ``resemblyzer/pretrained.pt`` of PyPI Resemblyzer
-0.1.4: 256-d. Google's speech_embedding is an ONNX file as it is. Shapes: B clips, S samples, K bins, C and D channels,
-F bands, T frames.
+They publish pickles, which nothing here opens: docs/TRAINING.md says how one becomes a safetensors file. ``mn04`` is
+EfficientAT's MobileNetV3 of width 0.4 (Schmid et al. 2023, arXiv:2211.04772), ``mn04_as_mAP_432.pt`` of its GitHub
+releases: the averages of the blocks' outputs from the fifth on and of the last layer, 832-d. ``ge2e`` is Resemblyzer's
+speaker encoder (Wan et al. 2018, arXiv:1710.10467), ``resemblyzer/pretrained.pt`` of PyPI Resemblyzer 0.1.4: 256-d.
+Google's speech_embedding is an ONNX file as it is. Shapes: B clips, S samples, K bins, C and D channels, F bands,
+T frames.
 """
 
 import math
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -130,7 +132,7 @@ def make_teacher(name: str, published: Path, out: Path) -> float:
 
     Args:
         name: ``mn04`` or ``ge2e``.
-        published: The authors' file.
+        published: The authors' weights as a safetensors file.
         out: Folder to write to.
 
     Returns:
@@ -145,14 +147,14 @@ def make_teacher(name: str, published: Path, out: Path) -> float:
         raise ConfigError(f"there is no file {published}: docs/TRAINING.md says where it is had")
     generator = torch.Generator().manual_seed(0)
     try:
-        document = torch.load(published, map_location="cpu", weights_only=True)
-        network, n_samples = (Mn04(document), 32_000) if name == "mn04" else (Ge2e(document["model_state"]), 25_600)
+        weights = load_file(published)
+        network, n_samples = (Mn04(weights), 32_000) if name == "mn04" else (Ge2e(weights), 25_600)
         waveform = 0.1 * torch.randn(2, n_samples, generator=generator)
         with torch.no_grad():
             expected = network.eval()(waveform).numpy()
     except Exception as err:  # whatever a foreign file may hold
         raise ConfigError(
-            f"{published} is not the published {name}: docs/TRAINING.md says which file is meant"
+            f"{published} is not the published {name} as safetensors: docs/TRAINING.md says how that is made"
         ) from err
     out.mkdir(parents=True, exist_ok=True)
 

@@ -66,7 +66,7 @@ def compare(model: Path, folder: Path) -> dict[str, Any]:
     n_teaching = len(lesson.windows) - lesson.n_heard  # the head is fitted here: a profile is taken along
     teaching = embedder.embed(lesson.windows[:n_teaching])
     clips = np.concatenate([variations(embedder), lesson.windows[n_teaching:]])
-    np.save(folder / "clips.npy", clips)
+    np.save(folder / "clips.npy", clips, allow_pickle=False)
     program = [_QEMU, "-cpu", "cortex-a72", "-L", str(root), str(root / "usr/bin" / f"python{PYTHON}"), "-c", _PROGRAM]
     checkout = Path(__file__).parents[2]
     done = subprocess.run(

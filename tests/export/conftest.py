@@ -61,7 +61,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, cache: Cache) -> Path:
         state[f"students.{i}.weight"] = torch.randn(6, 16, generator=generator)
         state[f"students.{i}.bias"] = torch.randn(6, generator=generator)
     info = CheckpointInfo(step=7, git_commit="abc123", config_sha256=cfg.sha256(), corpus_sha256=cache.sha256)
-    path = tmp_path_factory.mktemp("run") / "last.pt"
+    path = tmp_path_factory.mktemp("run") / "last.safetensors"
     save_checkpoint(path, info=info, config=cfg, model=state, training={})
     return path
 

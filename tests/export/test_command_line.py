@@ -47,9 +47,11 @@ def test_a_checkpoint_that_is_not_there_or_none_is_a_sentence(
     cache: Cache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "model.onnx"
-    assert "there is no checkpoint" in fault(capsys, tmp_path / "none.pt", "-o", out, "--corpus", cache.folder)
-    (tmp_path / "text.pt").write_text("not a checkpoint")
-    assert "damaged or no checkpoint" in fault(capsys, tmp_path / "text.pt", "-o", out, "--corpus", cache.folder)
+    assert "there is no checkpoint" in fault(capsys, tmp_path / "none.safetensors", "-o", out, "--corpus", cache.folder)
+    (tmp_path / "text.safetensors").write_text("not a checkpoint")
+    assert "damaged or no checkpoint" in fault(
+        capsys, tmp_path / "text.safetensors", "-o", out, "--corpus", cache.folder
+    )
     assert not out.exists()
 
 
@@ -141,8 +143,8 @@ def test_a_report_for_another_checkpoint_is_refused(
     document = read_checkpoint(checkpoint)
     info = CheckpointInfo(**{**document["info"], "step": 8})
     config = checkpoint_config(document, checkpoint)
-    save_checkpoint(tmp_path / "other.pt", info=info, config=config, model=document["model"], training={})
-    arguments = [verified, "--checkpoint", tmp_path / "other.pt", "--corpus", cache.folder]
+    save_checkpoint(tmp_path / "other.safetensors", info=info, config=config, model=document["model"], training={})
+    arguments = [verified, "--checkpoint", tmp_path / "other.safetensors", "--corpus", cache.folder]
     assert "was not made from" in fault(capsys, "verify", *arguments)
 
 

@@ -67,5 +67,7 @@ def test_a_clip_that_enrolment_refuses_teaches_nothing(tones: LabelledSet, tmp_p
 
 def test_a_checkpoint_is_an_error_that_asks_for_an_exported_file(tones: LabelledSet) -> None:
     tasks = sample_tasks(tones, TaskSpec(n_way=3, n_tasks=1))
-    with pytest.raises(EvaluationError, match=r"the device's head needs an exported file .* not runs/last\.pt"):
-        device_head("runs/last.pt", tones, tasks)
+    with pytest.raises(
+        EvaluationError, match=r"the device's head needs an exported file .* not runs/last\.safetensors"
+    ):
+        device_head("runs/last.safetensors", tones, tasks)

@@ -1,7 +1,9 @@
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.train.tiny import tiny_config
 from train import files
@@ -15,6 +17,7 @@ from train.checkpoint import (
 )
 from train.errors import CheckpointError, TrainingError
 from train.network.system import PretrainingSystem
+from train.tensor_file import write_document
 
 INFO = CheckpointInfo(step=12, git_commit="abc", config_sha256="def", corpus_sha256="ghi", val_loss=1.5)
 
@@ -23,7 +26,7 @@ INFO = CheckpointInfo(step=12, git_commit="abc", config_sha256="def", corpus_sha
 def saved(tmp_path: Path) -> tuple[Path, PretrainingSystem]:
     torch.manual_seed(0)
     system = PretrainingSystem(tiny_config())
-    path = tmp_path / "last.pt"
+    path = tmp_path / "last.safetensors"
     save_checkpoint(path, info=INFO, config=tiny_config(), model=system.state_dict(), training={})
     return path, system
 
@@ -43,9 +46,9 @@ def test_a_compact_checkpoint_is_half_the_size_and_nearly_the_same_network(
     saved: tuple[Path, PretrainingSystem], tmp_path: Path
 ) -> None:
     path, system = saved
-    size = compact_checkpoint(path, tmp_path / "compact.pt")
-    assert size == (tmp_path / "compact.pt").stat().st_size < 0.8 * path.stat().st_size
-    backbone, _, info = load_backbone(tmp_path / "compact.pt")
+    size = compact_checkpoint(path, tmp_path / "compact.safetensors")
+    assert size == (tmp_path / "compact.safetensors").stat().st_size < 0.8 * path.stat().st_size
+    backbone, _, info = load_backbone(tmp_path / "compact.safetensors")
     assert info == INFO
     assert next(backbone.parameters()).dtype == torch.float32
     x = torch.randn(2, 1, 16, 12)
@@ -66,26 +69,61 @@ def test_a_single_wrong_byte_among_the_weights_is_noticed(saved: tuple[Path, Pre
     data = bytearray(path.read_bytes())
     data[data.index(system.backbone.layer2[0].site1.conv.weight.detach().numpy().tobytes()) + place] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(CheckpointError, match="damaged"):
+    with pytest.raises(CheckpointError, match=r"is damaged or no checkpoint \(its checksum differs\)"):
         read_checkpoint(path)
 
 
 def test_what_is_not_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
-        read_checkpoint(tmp_path / "none.pt")
-    torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.pt")
-    with pytest.raises(CheckpointError, match="is not a checkpoint of this version"):
-        read_checkpoint(tmp_path / "foreign.pt")
+        read_checkpoint(tmp_path / "none.safetensors")
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        read_checkpoint(tmp_path)
+    save_file({"weights": torch.zeros(3)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(CheckpointError, match=r"no checkpoint \(a safetensors file of something else\)"):
+        read_checkpoint(tmp_path / "foreign.safetensors")
 
 
-def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
-    class Payload:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return eval, ("1/0",)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "earmark-checkpoint-1"}, "is not a checkpoint of this version"),
+        ({"format": None}, "is not a checkpoint of this version"),
+        ({"model": []}, "parts of it are missing"),
+        ({"model": {"w": 1}}, "parts of it are missing"),
+        ({"training": None}, "parts of it are missing"),
+        ({"info": {"step": 1}}, "parts of it are missing"),
+        ({"config": {"audio": {}}}, "settings that this version does not know"),
+        ({"config": {"model": 3}}, "settings that this version does not know"),
+    ],
+)
+def test_a_checkpoint_of_another_version_or_with_parts_missing_is_refused(
+    saved: tuple[Path, PretrainingSystem], change: dict[str, object], message: str
+) -> None:
+    path, _ = saved
+    write_document(path, {**read_checkpoint(path), **change})
+    with pytest.raises(CheckpointError, match=message):
+        load_backbone(path)
 
-    torch.save({"format": "earmark-checkpoint-1", "x": Payload()}, tmp_path / "evil.pt")
-    with pytest.raises(CheckpointError, match=r"is damaged or no checkpoint \(it holds something other than tensors\)"):
-        read_checkpoint(tmp_path / "evil.pt")
+
+class Payload:
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("kind", ["zip", "before zip", 2, 3, 4, 5])
+def test_a_pickle_is_named_and_not_opened(tmp_path: Path, kind: str | int) -> None:
+    path, trace = tmp_path / "last.safetensors", tmp_path / "trace"
+    document = {"format": "earmark-checkpoint-1", "x": Payload(trace)}
+    if isinstance(kind, int):
+        path.write_bytes(pickle.dumps(document, protocol=kind))
+    else:
+        torch.save(document, path, _use_new_zipfile_serialization=kind == "zip")
+    with pytest.raises(CheckpointError, match=r"as torch.save and earlier versions write it, and is not opened"):
+        read_checkpoint(path)
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize(
@@ -111,15 +149,16 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     path, system = saved
     before = path.read_bytes()
 
-    def full(document: object, where: Path) -> None:
-        where.write_bytes(b"half of a")
+    def full(where: Path, data: bytes) -> int:
+        with where.open("wb") as file:
+            file.write(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(TrainingError, match=r"No space left on device.*free some space and go on with --resume"):
         save_checkpoint(path, info=INFO, config=tiny_config(), model=system.state_dict(), training={})
     assert path.read_bytes() == before
-    assert [entry.name for entry in path.parent.iterdir()] == ["last.pt"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["last.safetensors"]
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:

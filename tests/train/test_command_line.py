@@ -42,20 +42,37 @@ def test_cache_pretrain_compact_adapt_and_evaluate_follow_one_another(
     pretrain = ["pretrain", "--config", str(config), "--cache", str(cache), "--out", str(run), "--device", "cpu", "-q"]
     assert main(pretrain) == 0
     assert result(capsys)["step"] == 2
-    assert main(["compact", str(run / "last.pt"), "--out", str(tmp_path / "compact.pt")]) == 0
-    assert result(capsys)["bytes"] == (tmp_path / "compact.pt").stat().st_size
+    assert main(["compact", str(run / "last.safetensors"), "--out", str(tmp_path / "compact.safetensors")]) == 0
+    assert result(capsys)["bytes"] == (tmp_path / "compact.safetensors").stat().st_size
 
     changes = tmp_path / "changes.toml"
     changes.write_text("[run]\nmax_steps = 3\nbatch_size = 64\n")
-    adapt = ["adapt", "--from", str(tmp_path / "compact.pt"), "--audio", str(audio), "--out", str(tmp_path / "own")]
+    adapt = [
+        "adapt",
+        "--from",
+        str(tmp_path / "compact.safetensors"),
+        "--audio",
+        str(audio),
+        "--out",
+        str(tmp_path / "own"),
+    ]
     assert main([*adapt, "--config", str(changes), "--device", "cpu", "-q"]) == 0
     assert result(capsys)["step"] == 3
-    _, adapted, _ = load_backbone(tmp_path / "own" / "last.pt")
+    _, adapted, _ = load_backbone(tmp_path / "own" / "last.safetensors")
     assert adapted.run.batch_size == 24  # not 64: there are 24 clips
     assert main([*adapt, "--config", str(changes), "--device", "cpu", "-q"]) == 1
     assert "holds a run already" in capsys.readouterr().err
 
-    evaluate = ["evaluate", str(tmp_path / "own" / "last.pt"), "--sets", str(audio), "--n-way", "3", "--tasks", "40"]
+    evaluate = [
+        "evaluate",
+        str(tmp_path / "own" / "last.safetensors"),
+        "--sets",
+        str(audio),
+        "--n-way",
+        "3",
+        "--tasks",
+        "40",
+    ]
     folders = ["--out", str(tmp_path / "report"), "--cache", str(tmp_path / "evaluation")]
     assert main([*evaluate, *folders, "--k-shots", "1", "--probes", "prototype", "--controls", "none", "-q"]) == 0
     *lines, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -78,13 +95,17 @@ def test_cache_pretrain_compact_adapt_and_evaluate_follow_one_another(
             ["pretrain", "--config", "{tmp}/tiny.toml", "--cache", "{tmp}/c", "--out", "{tmp}/r"],
             "holds no complete cache",
         ),
-        (["adapt", "--from", "{tmp}/none.pt", "--audio", "{tmp}/zeros", "--out", "{tmp}/r"], "there is no checkpoint"),
         (
-            ["adapt", "--from", "{tmp}/bad.pt", "--audio", "{tmp}/zeros", "--out", "{tmp}/r"],
+            ["adapt", "--from", "{tmp}/none.safetensors", "--audio", "{tmp}/zeros", "--out", "{tmp}/r"],
+            "there is no checkpoint",
+        ),
+        (
+            ["adapt", "--from", "{tmp}/bad.safetensors", "--audio", "{tmp}/zeros", "--out", "{tmp}/r"],
             "is damaged or no checkpoint",
         ),
-        (["evaluate", "{tmp}/bad.pt", "--sets", "{tmp}/set"], "is damaged or no checkpoint"),
-        (["compact", "{tmp}/none.pt", "--out", "{tmp}/c.pt"], "there is no checkpoint"),
+        (["evaluate", "{tmp}/bad.safetensors", "--sets", "{tmp}/set"], "is damaged or no checkpoint"),
+        (["evaluate", "{tmp}/old.pt", "--sets", "{tmp}/set"], "is a pickle or a zip file"),
+        (["compact", "{tmp}/none.safetensors", "--out", "{tmp}/c.safetensors"], "there is no checkpoint"),
     ],
 )
 def test_what_a_person_can_do_wrong_ends_in_one_sentence_and_status_1(
@@ -96,8 +117,9 @@ def test_what_a_person_can_do_wrong_ends_in_one_sentence_and_status_1(
     soundfile.write(tmp_path / "zeros" / "b.wav", np.full(800, np.nan), RATE, subtype="FLOAT")
     (tmp_path / "set" / "class").mkdir(parents=True)
     soundfile.write(tmp_path / "set" / "class" / "a.wav", np.full(800, 0.1), RATE)
-    (tmp_path / "bad.pt").write_bytes(b"PK nonsense")
-    before = sorted(tmp_path.rglob("*.pt"))
+    (tmp_path / "bad.safetensors").write_bytes(b"PK nonsense")
+    (tmp_path / "old.pt").write_bytes(b"PK\x03\x04 from torch.save")
+    before = sorted(tmp_path.rglob("*.safetensors"))
     assert main([argument.replace("{tmp}", str(tmp_path)) for argument in arguments]) == 1
     output = capsys.readouterr()
     errors = [line for line in output.err.splitlines() if line.startswith("error: ")]
@@ -105,7 +127,7 @@ def test_what_a_person_can_do_wrong_ends_in_one_sentence_and_status_1(
     assert message in errors[0]
     assert "Traceback" not in output.err
     assert not output.out
-    assert sorted(tmp_path.rglob("*.pt")) == before
+    assert sorted(tmp_path.rglob("*.safetensors")) == before
 
 
 def test_a_wrong_flag_is_a_usage_error() -> None:
@@ -136,4 +158,4 @@ def test_sigterm_saves_and_exits_0(cache: Cache, tmp_path: Path) -> None:
     assert process.returncode == 0, err
     steps = json.loads(out)["step"]
     assert 3 <= steps < 100_000
-    assert load_backbone(tmp_path / "run" / "last.pt")[2].step == steps == metrics.read_text().count("\n")
+    assert load_backbone(tmp_path / "run" / "last.safetensors")[2].step == steps == metrics.read_text().count("\n")

@@ -76,7 +76,7 @@ def test_results_are_trained_evaluated_and_written_and_a_second_call_does_nothin
     table.make_results(*arguments, progress=False)
     text = (tmp_path / "docs" / "RESULTS.md").read_text()
     for run in RUNS:
-        document = read_checkpoint(tmp_path / "out" / "runs" / run.folder / "last.pt")
+        document = read_checkpoint(tmp_path / "out" / "runs" / run.folder / "last.safetensors")
         assert document["info"]["step"] == 2
         assert f"| {run.name} | " in text
     simsiam = text.split("## SimSiam")[1].split("Beside")[0]

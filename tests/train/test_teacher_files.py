@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from train.errors import ConfigError
@@ -33,12 +34,14 @@ def test_a_speaker_encoder_becomes_a_file_that_gives_unit_vectors_for_any_batch_
     torch.manual_seed(0)
     state = {f"lstm.{name}": value for name, value in nn.LSTM(40, 256, 3).state_dict().items()}
     state |= {f"linear.{name}": value for name, value in nn.Linear(256, 256).state_dict().items()}
-    torch.save({"model_state": state}, tmp_path / "pretrained.pt")
-    assert make_teacher("ge2e", tmp_path / "pretrained.pt", tmp_path) < 1e-5
+    save_file(state, tmp_path / "ge2e.safetensors")
+    assert make_teacher("ge2e", tmp_path / "ge2e.safetensors", tmp_path) < 1e-5
     session = onnxruntime.InferenceSession(str(tmp_path / "ge2e.onnx"), providers=["CPUExecutionProvider"])
     answer = session.run(None, {"waveform": np.full((3, 8000), 0.1, np.float32)})[0]
     np.testing.assert_allclose(np.linalg.norm(answer, axis=1), np.ones(3), rtol=1e-5)
-    with pytest.raises(ConfigError, match=r"pretrained.pt is not the published mn04: docs/TRAINING.md"):
-        make_teacher("mn04", tmp_path / "pretrained.pt", tmp_path)
-    with pytest.raises(ConfigError, match=r"there is no file .*nothing.pt"):
-        make_teacher("mn04", tmp_path / "nothing.pt", tmp_path)
+    torch.save({"model_state": state}, tmp_path / "pretrained.pt")
+    for name, file in (("mn04", "ge2e.safetensors"), ("ge2e", "pretrained.pt")):
+        with pytest.raises(ConfigError, match=rf"{file} is not the published {name} as safetensors: docs/TRAINING.md"):
+            make_teacher(name, tmp_path / file, tmp_path)
+    with pytest.raises(ConfigError, match=r"there is no file .*nothing.safetensors"):
+        make_teacher("mn04", tmp_path / "nothing.safetensors", tmp_path)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from train.checkpoint import LinearHead, load_backbone, load_linear_heads
+from train.checkpoint import SUFFIX, LinearHead, load_backbone, load_linear_heads
 from train.config import SPEAKER, Config, FrontendConfig, ModelConfig
 from train.errors import EvaluationError
 from train.frontend import LogMel, make_frontend
@@ -200,9 +200,9 @@ def open_encoder(subject: str) -> Encoder:
     path = Path(subject)
     if path.suffix == ".onnx":
         return OnnxEncoder(path)
-    if path.suffix != ".pt" and not path.is_file():
+    if path.suffix != SUFFIX and not path.is_file():
         raise EvaluationError(
-            f"{subject!r} is neither a file nor a control: pass a checkpoint (.pt), an exported file (.onnx) or "
+            f"{subject!r} is neither a file nor a control: pass a checkpoint ({SUFFIX}), an exported file (.onnx) or "
             f"{', '.join(CONTROLS)}"
         )
     backbone, config, info = load_backbone(path)

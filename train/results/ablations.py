@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from train.checkpoint import LAST
 from train.config import Config, config_from_dict, read_toml
 from train.corpus.cache import Cache
 from train.errors import ConfigError, TrainingError
@@ -103,7 +104,7 @@ def ablate(
     for change in changes:
         _log.info("%s", change.name)
         folder, began = out / change.folder, time.process_time()
-        before = (folder / "last.pt").exists()
+        before = (folder / LAST).exists()
         done = pretrain(
             change.config,
             cache,
@@ -120,7 +121,7 @@ def ablate(
         if not before:
             save_text(spent, f"{time.process_time() - began:.0f}\n")
         cost = int(spent.read_text()) if spent.is_file() else None
-        rows += [{**row, "cpu_s": cost} for row in _accuracies(change, folder / "last.pt", opened, out, progress)]
+        rows += [{**row, "cpu_s": cost} for row in _accuracies(change, folder / LAST, opened, out, progress)]
     if docs is not None:
         path = docs / "RESULTS.md"
         before_text = path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from train.checkpoint import checkpoint_config, read_checkpoint
+from train.checkpoint import LAST, checkpoint_config, read_checkpoint
 from train.config import INVARIANT, SENSITIVE, Config, Contrastive, Variant
 from train.errors import TrainingError
 from train.run.start import pretrain
@@ -65,7 +65,7 @@ def train_all(base: Config, cache: Path, out: Path, *, show_progress: bool = Tru
         TrainingError: If a run was told to stop.
         CheckpointError: If a folder holds a run with other settings or of another corpus.
     """
-    missing = [run for run in RUNS if not _is_done(out / run.folder / "last.pt", run.config(base))]
+    missing = [run for run in RUNS if not _is_done(out / run.folder / LAST, run.config(base))]
     for run in missing:
         _log.info("training %s with %s", run.name, run.contrastive)
         folder, verify = out / run.folder, run is missing[0]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from train.checkpoint import LAST
 from train.config import Config
 from train.corpus.cache import Cache
 from train.evaluate.datasets import open_sets
@@ -55,9 +56,7 @@ def make_results(
     opened = open_sets(sets)
     train_all(base, cache, out / "runs", show_progress=progress)
     corpus = Cache(cache, verify=False)
-    reports = {
-        run: _report(str(out / "runs" / run.folder / "last.pt"), run.folder, opened, out, progress) for run in RUNS
-    }
+    reports = {run: _report(str(out / "runs" / run.folder / LAST), run.folder, opened, out, progress) for run in RUNS}
     controls = {name: _report(name, name, opened, out, progress) for name in CONTROLS}
     figures = draw_results(reports, docs)
     text = results_markdown(base, Corpus(len(corpus.clips), corpus.hours, corpus.sha256), reports, controls, figures)

@@ -22,6 +22,8 @@ from tqdm import tqdm
 
 from train.augment.chain import Augmenter
 from train.checkpoint import (
+    LAST,
+    SUFFIX,
     CheckpointInfo,
     checkpoint_config,
     git_commit,
@@ -34,7 +36,7 @@ from train.corpus.cache import Cache
 from train.corpus.sampling import Batch, Sampler
 from train.errors import CheckpointError, ConfigError, TrainingError
 from train.network.system import PretrainingSystem
-from train.run.optimiser import learning_rate, make_optimiser
+from train.run.optimiser import learning_rate, load_optimiser, make_optimiser
 from train.run.processes import make_fabric, share_batch_norms
 from train.run.records import Records
 from train.run.targets import TargetSource
@@ -61,9 +63,9 @@ class Progress:
 
 
 class Trainer:
-    """One run in one folder: ``last.pt``, ``best.pt`` (lowest validation loss), ``metrics.jsonl``, ``tensorboard/``.
+    """One run in one folder: ``metrics.jsonl``, ``tensorboard/`` and checkpoints.
 
-    And the weights that ``run.keep_every`` keeps.
+    These are ``last.safetensors``, ``best.safetensors`` (lowest validation loss), and what ``run.keep_every`` keeps.
     """
 
     def __init__(
@@ -116,12 +118,12 @@ class Trainer:
         self._stop = False
 
     def resume(self) -> None:
-        """Go on where ``last.pt`` stopped.
+        """Go on where ``last.safetensors`` stopped.
 
         Raises:
             CheckpointError: If it is missing or damaged, or of another config or corpus.
         """
-        path = self.out / "last.pt"
+        path = self.out / LAST
         document = read_checkpoint(path)
         if "optimiser" not in document["training"]:
             raise CheckpointError(f"{path} holds weights alone: start a new run from it with `python -m train adapt`")
@@ -135,10 +137,7 @@ class Trainer:
         if document["info"]["corpus_sha256"] != self.cache.sha256:
             raise CheckpointError(f"{path} was trained on another corpus than {self.cache.folder}: pass the same cache")
         load_weights(self.system, document["model"], path)
-        fused = [group["fused"] for group in self.optimiser.param_groups]
-        self.optimiser.load_state_dict(document["training"]["optimiser"])
-        for group, setting in zip(self.optimiser.param_groups, fused, strict=True):
-            group["fused"] = setting  # how to compute is this run's choice
+        load_optimiser(self.optimiser, document["training"]["optimiser"], path)
         self.fabric.strategy.precision.load_state_dict(document["training"].get("precision", {}))
         self.progress = Progress(**document["training"]["progress"])
         _log.info("resumed at step %d", self.progress.step)
@@ -172,17 +171,17 @@ class Trainer:
                 bar.set_postfix(loss=f"{terms['loss']:.3f}", clips_s=f"{terms['clips_per_s']:.0f}", refresh=False)
                 bar.update()
                 if cfg.keep_every and progress.step % cfg.keep_every == 0:
-                    self._save(f"step-{progress.step:06d}.pt", weights_alone=True)
+                    self._save(f"step-{progress.step:06d}{SUFFIX}", weights_alone=True)
                 told = self._told_to_stop()
                 done = told or bool(cfg.patience and progress.bad_vals >= cfg.patience)
                 if done or time.monotonic() - saved_at > cfg.checkpoint_every_s:
-                    self._save("last.pt")
+                    self._save(LAST)
                     saved_at, saved_step = time.monotonic(), progress.step
                 if done:
                     _log.info("stopped at step %d", progress.step)
                     break
         if saved_step != progress.step:
-            self._save("last.pt")
+            self._save(LAST)
         progress.finished = not told or progress.step >= cfg.max_steps
         return progress
 
@@ -259,7 +258,7 @@ class Trainer:
         if not math.isfinite(sums["loss"]):
             raise TrainingError(
                 f"the loss at step {step + 1} is {sums['loss']}: lower optim.lr={cfg.optim.lr} or use "
-                f"run.precision='fp32'; the last checkpoint, {self.out / 'last.pt'}, is kept"
+                f"run.precision='fp32'; the last checkpoint, {self.out / LAST}, is kept"
             )
         norm = self.fabric.clip_gradients(
             self.model, self.optimiser, max_norm=cfg.optim.clip_norm or math.inf, error_if_nonfinite=False
@@ -289,7 +288,7 @@ class Trainer:
         self.progress.last_val = means["val_loss"]
         if means["val_loss"] < self.progress.best_val:
             self.progress.best_val, self.progress.bad_vals = means["val_loss"], 0
-            self._save("best.pt")
+            self._save(f"best{SUFFIX}")
         else:
             self.progress.bad_vals += 1
         return means

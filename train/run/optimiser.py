@@ -1,11 +1,14 @@
 """The optimiser and its schedule."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from train.config import OptimConfig, Precision
+from train.errors import CheckpointError
 
 
 def learning_rate(step: int, cfg: OptimConfig, max_steps: int) -> float:
@@ -29,3 +32,32 @@ def make_optimiser(model: nn.Module, cfg: OptimConfig, precision: Precision = "f
     others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": cfg.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=cfg.lr, betas=cfg.betas, fused=precision != "fp16")
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, saved: dict[str, Any], path: Path) -> None:
+    """Restore an optimiser from its ``state_dict`` in a checkpoint, where numbers of parameters have become text.
+
+    Its tensors get their parameters' memory format: the fused AdamW goes through both side by side as they lie, and
+    with ``channels_last`` would pair moments with other weights' gradients, without an error.
+
+    Raises:
+        CheckpointError: If it is of other parameters.
+    """
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    fused = [group["fused"] for group in optimiser.param_groups]
+    try:
+        state = {}
+        for number, entries in saved["state"].items():
+            parameter = parameters[int(number)]
+            state[int(number)] = {
+                name: value if name == "step" else torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+                for name, value in entries.items()
+            }
+        optimiser.load_state_dict({**saved, "state": state})
+    except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as err:
+        raise CheckpointError(
+            f"the optimiser in {path} does not fit its network ({err}): start a new run from its weights with "
+            f"`python -m train adapt`"
+        ) from err
+    for group, setting in zip(optimiser.param_groups, fused, strict=True):
+        group["fused"] = setting  # how to compute is this run's choice

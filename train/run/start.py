@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from train.checkpoint import checkpoint_config, load_weights, read_checkpoint
+from train.checkpoint import LAST, checkpoint_config, load_weights, read_checkpoint
 from train.config import DISTILLED, Config, config_from_dict
 from train.corpus.cache import Cache
 from train.errors import ConfigError, TrainingError
@@ -50,7 +50,7 @@ def pretrain(
     cache = Cache(cache_folder, verify)
     targets = TeacherAnswers(cfg, cache, teachers) if cfg.distil.teachers else None
     trainer = Trainer(cfg, cache, out, device, show_progress, targets)
-    if resume and (out / "last.pt").exists():
+    if resume and (out / LAST).exists():
         trainer.resume()
     elif start_from is not None:
         document = read_checkpoint(start_from)
@@ -116,7 +116,7 @@ def adapt(
         load_weights(former, document["model"], checkpoint)
         targets = FormerSelf(former)
     trainer = Trainer(cfg, cache, out, device, show_progress, targets)
-    if resume and (out / "last.pt").exists():
+    if resume and (out / LAST).exists():
         trainer.resume()
     else:
         load_weights(trainer.system, document["model"], checkpoint)
@@ -152,5 +152,7 @@ def fit_batch(cfg: Config, cache: Cache) -> Config:
 
 
 def _refuse_to_overwrite(out: Path, resume: bool) -> None:
-    if not resume and (out / "last.pt").exists():
+    if not resume and (out / LAST).exists():
         raise TrainingError(f"{out} holds a run already: go on with --resume, or choose another --out")
+    if (out / "last.pt").exists() and not (out / LAST).exists():
+        raise TrainingError(f"{out} holds a run of an earlier version, which kept it in last.pt: choose another --out")

@@ -42,7 +42,7 @@ def write_checkpoint(path: Path, **model: object) -> tuple[Path, PretrainingSyst
 
 
 def test_a_checkpoint_embeds_with_its_own_frontend_and_names_its_heads(tmp_path: Path) -> None:
-    path, system = write_checkpoint(tmp_path / "last.pt")
+    path, system = write_checkpoint(tmp_path / "last.safetensors")
     encoder = open_encoder(str(path))
     assert (encoder.sample_rate, encoder.clip_samples, encoder.standardise) == (16_000, 4000, False)
     windows = np.random.default_rng(0).standard_normal((3, 4000)).astype(np.float32)
@@ -55,9 +55,9 @@ def test_a_checkpoint_embeds_with_its_own_frontend_and_names_its_heads(tmp_path:
 
 
 def test_tasks_that_share_everything_are_one_head(tmp_path: Path) -> None:
-    path, _ = write_checkpoint(tmp_path / "shared.pt", variant="none")
+    path, _ = write_checkpoint(tmp_path / "shared.safetensors", variant="none")
     assert list(open_encoder(str(path)).embed(np.zeros((1, 4000), np.float32))) == ["shared"]
-    path, _ = write_checkpoint(tmp_path / "alone.pt", variant="none", tasks=["invariant"])
+    path, _ = write_checkpoint(tmp_path / "alone.safetensors", variant="none", tasks=["invariant"])
     assert list(open_encoder(str(path)).embed(np.zeros((1, 4000), np.float32))) == ["invariant"]
 
 
@@ -93,8 +93,8 @@ def test_what_cannot_be_opened_is_an_error_that_says_what_can(tmp_path: Path) ->
         open_encoder(str(tmp_path / "none.onnx"))
     with pytest.raises(EvaluationError, match=r"'logmel' is neither a file nor a control: .*log-mel-statistics, mfcc"):
         open_encoder("logmel")
-    with pytest.raises(CheckpointError, match=r"there is no checkpoint .*none\.pt"):
-        open_encoder(str(tmp_path / "none.pt"))
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint .*none\.safetensors"):
+        open_encoder(str(tmp_path / "none.safetensors"))
 
 
 def test_controls_embed_and_the_random_network_is_the_same_each_time() -> None:

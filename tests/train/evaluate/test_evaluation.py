@@ -24,7 +24,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "last.pt")[0]
+    return write_checkpoint(tmp_path_factory.mktemp("run") / "last.safetensors")[0]
 
 
 def run(tmp_path: Path, subject: Path | str, tones: Path, *more: str, out: str = "report") -> tuple[int, Path]:
@@ -97,7 +97,7 @@ def test_the_main_figure_is_scikit_learns_on_the_same_tasks(tones: Path, checkpo
     """Embeddings, tasks, logistic regression and the mean, all done anew one by one."""
     status, out = run(tmp_path, checkpoint, tones, "--probes", "logistic", "--controls", "none")
     assert status == 0
-    with np.load(out / "tasks.npz") as stored:
+    with np.load(out / "tasks.npz", allow_pickle=False) as stored:
         found = {k_shot: stored[f"tones/{k_shot}/all/logistic"] for k_shot in (1, 5)}
     clips = read_folder(tones)
     heads = embed_set(open_encoder(str(checkpoint)), clips)
@@ -146,7 +146,7 @@ def test_compare_gives_paired_differences_and_ranks(
     assert (row["set"], row["k_shot"]) == ("tones", 1)
     each = []
     for folder, head in zip(reports, ("all", "statistics"), strict=True):
-        with np.load(folder / "tasks.npz") as stored:
+        with np.load(folder / "tasks.npz", allow_pickle=False) as stored:
             each.append(stored[f"tones/1/{head}/logistic"].astype(float))
     assert row["difference"][0] is None
     assert row["difference"][1]["mean"] == pytest.approx((each[1] - each[0]).mean(), abs=1e-4)

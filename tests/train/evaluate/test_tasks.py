@@ -137,10 +137,10 @@ def test_tasks_are_stored_read_back_and_checked(tmp_path: Path) -> None:
     stored_tasks(a_set(8, 6, 2), SMALL, tmp_path)  # another listing
     assert len(list(tmp_path.iterdir())) == 3
 
-    with np.load(path) as stored:
+    with np.load(path, allow_pickle=False) as stored:
         arrays = dict(stored)
     arrays["support"][0, 0, 0] += 1
-    np.savez(path, **arrays)
+    np.savez(path, allow_pickle=False, **arrays)
     with pytest.raises(EvaluationError, match=r"is damaged \(its hash differs\): delete it"):
         stored_tasks(clips, SMALL, tmp_path)
     path.write_bytes(b"no zip")

@@ -19,6 +19,7 @@ from train.run.loop import Trainer
 from train.run.optimiser import learning_rate, make_optimiser
 from train.run.start import adapt, pretrain
 from train.run.targets import FormerSelf
+from train.tensor_file import write_document
 
 
 def trainer(cache: Cache, out: Path, config: Config | None = None) -> Trainer:
@@ -54,7 +55,7 @@ def test_biases_and_batch_norms_are_not_decayed() -> None:
 def test_stopping_and_resuming_at_any_step_gives_the_losses_of_an_unbroken_run(cache: Cache, tmp_path: Path) -> None:
     config = tiny_config(run={"val_every": 2, "max_steps": 6})
     trainer(cache, tmp_path / "whole", config).run()
-    unbroken = weights(tmp_path / "whole" / "last.pt")
+    unbroken = weights(tmp_path / "whole" / "last.safetensors")
     for stop in (1, 2, 5):
         out = tmp_path / f"stopped-{stop}"
         first = trainer(cache, out, config)
@@ -71,7 +72,46 @@ def test_stopping_and_resuming_at_any_step_gives_the_losses_of_an_unbroken_run(c
         torch.manual_seed(stop)  # the state of global generators must not matter
         assert pretrain(config, cache.folder, out, resume=True, device="cpu", show_progress=False).finished
         assert losses(out) == losses(tmp_path / "whole")
-        torch.testing.assert_close(weights(out / "last.pt"), unbroken, rtol=0, atol=0)
+        torch.testing.assert_close(weights(out / "last.safetensors"), unbroken, rtol=0, atol=0)
+
+
+def test_an_optimiser_that_does_not_fit_its_network_is_refused(cache: Cache, tmp_path: Path) -> None:
+    config = tiny_config(run={"max_steps": 1})
+    trainer(cache, tmp_path, config).run()
+    path = tmp_path / "last.safetensors"
+    for number, moment, value in (("0", "exp_avg", torch.zeros(3, 5)), ("999", "exp_avg", torch.zeros(1))):
+        document = read_checkpoint(path)
+        document["training"]["optimiser"]["state"].setdefault(number, {})[moment] = value
+        (tmp_path / "changed").mkdir(exist_ok=True)
+        write_document(tmp_path / "changed" / path.name, document)
+        with pytest.raises(CheckpointError, match=r"the optimiser in .*changed.* does not fit its network"):
+            trainer(cache, tmp_path / "changed", config).resume()
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_moments_get_their_parameters_memory_format_back(cache: Cache, tmp_path: Path, channels_last: bool) -> None:
+    """The fused AdamW pairs them as they lie in memory; a file keeps values alone."""
+    config = tiny_config(run={"max_steps": 1, "channels_last": channels_last})
+    first = trainer(cache, tmp_path, config)
+    first.run()
+    second = trainer(cache, tmp_path, config)
+    second.resume()
+    kinds = set()
+    for ours, theirs in zip(second.system.parameters(), first.system.parameters(), strict=True):
+        for name, value in second.optimiser.state[ours].items():
+            before = first.optimiser.state[theirs][name]
+            torch.testing.assert_close(value, before, rtol=0, atol=0)
+            assert (value.stride(), value.dtype) == (before.stride(), before.dtype)
+            kinds.add(value.is_contiguous())
+    assert kinds == ({True, False} if channels_last else {True})
+
+
+def test_a_run_of_an_earlier_version_is_neither_gone_on_with_nor_overwritten(cache: Cache, tmp_path: Path) -> None:
+    (tmp_path / "last.pt").write_bytes(b"PK")
+    for resume in (True, False):
+        with pytest.raises(TrainingError, match=r"holds a run of an earlier version, .* choose another --out"):
+            pretrain(tiny_config(), cache.folder, tmp_path, resume=resume, device="cpu", show_progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
 def test_what_a_killed_run_wrote_after_its_last_checkpoint_is_done_again(cache: Cache, tmp_path: Path) -> None:
@@ -83,7 +123,7 @@ def test_what_a_killed_run_wrote_after_its_last_checkpoint_is_done_again(cache: 
 
     def dies(number: int, batch: Any) -> Any:
         if number == 2:
-            run._save("last.pt")
+            run._save("last.safetensors")
         if number == 4:
             raise KeyboardInterrupt
         return step(number, batch)
@@ -100,10 +140,10 @@ def test_what_a_killed_run_wrote_after_its_last_checkpoint_is_done_again(cache: 
 
 def test_weights_are_kept_along_the_way(cache: Cache, tmp_path: Path) -> None:
     trainer(cache, tmp_path, tiny_config(run={"keep_every": 2, "max_steps": 5})).run()
-    kept = sorted(path.name for path in tmp_path.glob("step-*.pt"))
-    assert kept == ["step-000002.pt", "step-000004.pt"]
+    kept = sorted(path.name for path in tmp_path.glob("step-*.safetensors"))
+    assert kept == ["step-000002.safetensors", "step-000004.safetensors"]
     assert load_backbone(tmp_path / kept[1])[2].step == 4
-    (tmp_path / "step-000004.pt").rename(tmp_path / "last.pt")
+    (tmp_path / "step-000004.safetensors").rename(tmp_path / "last.safetensors")
     run = trainer(cache, tmp_path, tiny_config(run={"max_steps": 5}))
     with pytest.raises(CheckpointError, match="holds weights alone"):
         run.resume()
@@ -112,11 +152,15 @@ def test_weights_are_kept_along_the_way(cache: Cache, tmp_path: Path) -> None:
 def test_a_run_may_start_from_the_weights_of_another(cache: Cache, tmp_path: Path) -> None:
     trainer(cache, tmp_path / "first", tiny_config()).run()
     slow = tiny_config(run={"max_steps": 1}, optim={"lr": 1e-9})
-    first = tmp_path / "first" / "last.pt"
+    first = tmp_path / "first" / "last.safetensors"
 
     def start(out: str, config: Config, checkpoint: Path = first) -> dict[str, torch.Tensor]:
         pretrain(config, cache.folder, tmp_path / out, resume=False, show_progress=False, start_from=checkpoint)
-        return {name: value for name, value in weights(tmp_path / out / "last.pt").items() if name.endswith("weight")}
+        return {
+            name: value
+            for name, value in weights(tmp_path / out / "last.safetensors").items()
+            if name.endswith("weight")
+        }
 
     for name, value in start("second", slow).items():
         torch.testing.assert_close(value, weights(first)[name], rtol=0, atol=1e-6, msg=name)
@@ -173,8 +217,8 @@ def test_the_best_weights_are_kept_and_patience_ends_the_run(cache: Cache, tmp_p
     run.system.forward = scripted  # type: ignore[method-assign]
     progress = run.run()
     assert (progress.step, progress.best_val, progress.bad_vals) == (5, 2.0, 3)
-    assert load_backbone(tmp_path / "best.pt")[2].step == 2
-    assert load_backbone(tmp_path / "last.pt")[2].step == 5
+    assert load_backbone(tmp_path / "best.safetensors")[2].step == 2
+    assert load_backbone(tmp_path / "last.safetensors")[2].step == 5
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
@@ -185,7 +229,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 
     def breaks(number: int, batch: Any) -> Any:
         if number == 2:
-            run._save("last.pt")
+            run._save("last.safetensors")
         if number == 3:
             with torch.no_grad():
                 run.system.backbone.stem_conv.weight.fill_(float("nan"))
@@ -194,38 +238,39 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     run._step = breaks  # type: ignore[method-assign]
     with pytest.raises(TrainingError, match=r"the loss at step 4 is nan: lower optim.lr=0.001 .* is kept"):
         run.run()
-    assert all(value.isfinite().all() for value in weights(tmp_path / "last.pt").values())
-    assert load_backbone(tmp_path / "last.pt")[2].step == 2
+    assert all(value.isfinite().all() for value in weights(tmp_path / "last.safetensors").values())
+    assert load_backbone(tmp_path / "last.safetensors")[2].step == 2
 
 
 def test_a_full_disk_stops_the_run_with_a_sentence(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trainer(cache, tmp_path, tiny_config(run={"checkpoint_every_s": 1e-9}))
-    save, calls = torch.save, []
+    write, calls = Path.write_bytes, []
 
-    def fills_up(document: Any, path: Path) -> None:
+    def fills_up(path: Path, data: bytes) -> int:
         calls.append(path)
         if len(calls) > 2:
+            write(path, data[: len(data) // 2])
             raise OSError(28, "No space left on device")
-        save(document, path)
+        return write(path, data)
 
-    monkeypatch.setattr(torch, "save", fills_up)
+    monkeypatch.setattr(Path, "write_bytes", fills_up)
     with pytest.raises(TrainingError, match=r"No space left on device.*--resume"):
         run.run()
-    assert load_backbone(tmp_path / "last.pt")[2].step == 2
+    assert load_backbone(tmp_path / "last.safetensors")[2].step == 2
 
 
 def test_a_run_is_never_overwritten(cache: Cache, tmp_path: Path) -> None:
     config = tiny_config(run={"max_steps": 1})
     pretrain(config, cache.folder, tmp_path, resume=False, device="cpu", show_progress=False)
-    before = (tmp_path / "last.pt").read_bytes()
+    before = (tmp_path / "last.safetensors").read_bytes()
     with pytest.raises(TrainingError, match="holds a run already: go on with --resume, or choose another --out"):
         pretrain(config, cache.folder, tmp_path, resume=False, device="cpu", show_progress=False)
     other = tiny_config(run={"max_steps": 1}, optim={"lr": 0.5})
     with pytest.raises(CheckpointError, match=r"was trained with optim.lr=0.001, not 0.5"):
         pretrain(other, cache.folder, tmp_path, resume=True, device="cpu", show_progress=False)
-    assert (tmp_path / "last.pt").read_bytes() == before
+    assert (tmp_path / "last.safetensors").read_bytes() == before
     longer = replace(config, run=replace(config.run, max_steps=2))
     assert pretrain(longer, cache.folder, tmp_path, resume=True, device="cpu", show_progress=False).step == 2
 
@@ -260,7 +305,7 @@ def test_a_compiled_network_trains_as_the_plain_one_does(cache: Cache, tmp_path:
     trainer(cache, tmp_path / "compiled", tiny_config(run={"max_steps": 3, "compile": True})).run()
     for one, other in zip(losses(tmp_path / "plain"), losses(tmp_path / "compiled"), strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=0.01)
-    assert weights(tmp_path / "plain/last.pt").keys() == weights(tmp_path / "compiled/last.pt").keys()
+    assert weights(tmp_path / "plain/last.safetensors").keys() == weights(tmp_path / "compiled/last.safetensors").keys()
 
 
 def test_half_precision_trains_on_the_cpu(cache: Cache, tmp_path: Path) -> None:
@@ -271,17 +316,17 @@ def test_half_precision_trains_on_the_cpu(cache: Cache, tmp_path: Path) -> None:
         assert other["loss"] == pytest.approx(one["loss"], rel=0.1)
     assert all(
         value.dtype == torch.float32
-        for value in weights(tmp_path / "half" / "last.pt").values()
+        for value in weights(tmp_path / "half" / "last.safetensors").values()
         if value.is_floating_point()
     )
 
 
 def test_adapting_goes_on_from_weights_and_lets_only_the_run_be_changed(cache: Cache, tmp_path: Path) -> None:
     trainer(cache, tmp_path / "first", tiny_config(run={"max_steps": 2})).run()
-    compact_checkpoint(tmp_path / "first" / "last.pt", tmp_path / "compact.pt")
+    compact_checkpoint(tmp_path / "first" / "last.safetensors", tmp_path / "compact.safetensors")
     settings = {"run": {"max_steps": 1}, "optim": {"lr": 1e-12, "warmup_steps": 0, "weight_decay": 0.0}}
     progress = adapt(
-        tmp_path / "compact.pt",
+        tmp_path / "compact.safetensors",
         settings,
         cache.folder,
         tmp_path / "own",
@@ -290,19 +335,19 @@ def test_adapting_goes_on_from_weights_and_lets_only_the_run_be_changed(cache: C
         show_progress=False,
     )
     assert progress.step == 1
-    start = weights(tmp_path / "compact.pt")
-    for name, value in weights(tmp_path / "own" / "last.pt").items():
+    start = weights(tmp_path / "compact.safetensors")
+    for name, value in weights(tmp_path / "own" / "last.safetensors").items():
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(value, start[name].to(value.dtype), rtol=0, atol=1e-6)
-    assert load_backbone(tmp_path / "own" / "last.pt")[1].optim.lr == 1e-12
+    assert load_backbone(tmp_path / "own" / "last.safetensors")[1].optim.lr == 1e-12
     with pytest.raises(ConfigError, match=r"\[model\] belongs to the network"):
-        adapt(tmp_path / "compact.pt", {"model": {"width": 9}}, cache.folder, tmp_path / "x", resume=False)
+        adapt(tmp_path / "compact.safetensors", {"model": {"width": 9}}, cache.folder, tmp_path / "x", resume=False)
     with pytest.raises(ConfigError, match=r"data.clip_s=0.5 must stay 0.25"):
-        adapt(tmp_path / "compact.pt", {"data": {"clip_s": 0.5}}, cache.folder, tmp_path / "x", resume=False)
+        adapt(tmp_path / "compact.safetensors", {"data": {"clip_s": 0.5}}, cache.folder, tmp_path / "x", resume=False)
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "last.pt").write_bytes((tmp_path / "compact.pt").read_bytes())
+    (tmp_path / "weights" / "last.safetensors").write_bytes((tmp_path / "compact.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match="holds weights alone: start a new run"):
-        adapt(tmp_path / "compact.pt", {}, cache.folder, tmp_path / "weights", resume=True, device="cpu")
+        adapt(tmp_path / "compact.safetensors", {}, cache.folder, tmp_path / "weights", resume=True, device="cpu")
 
 
 def test_adapting_holds_the_distilled_branch_to_what_it_said_before(cache: Cache, tmp_path: Path) -> None:
@@ -319,10 +364,16 @@ def test_adapting_holds_the_distilled_branch_to_what_it_said_before(cache: Cache
     assert float(system(views, labels, batch.clips, targets)["distil"]) == pytest.approx(0.0, abs=1e-5)
     assert float(system(views, labels, batch.clips.flip(0), targets)["distil"]) > 1e-3
     info = CheckpointInfo(step=1, git_commit="a", config_sha256="b", corpus_sha256="c")
-    save_checkpoint(tmp_path / "last.pt", info=info, config=config, model=system.state_dict(), training={})
+    save_checkpoint(tmp_path / "last.safetensors", info=info, config=config, model=system.state_dict(), training={})
     settings = {"run": {"max_steps": 2}}
     adapt(
-        tmp_path / "last.pt", settings, cache.folder, tmp_path / "own", resume=False, device="cpu", show_progress=False
+        tmp_path / "last.safetensors",
+        settings,
+        cache.folder,
+        tmp_path / "own",
+        resume=False,
+        device="cpu",
+        show_progress=False,
     )
     lines = [json.loads(line) for line in (tmp_path / "own/metrics.jsonl").read_text().splitlines()]
     for line in lines:
@@ -371,4 +422,4 @@ def test_a_gpu_trains_in_every_precision_and_resumes(cache: Cache, tmp_path: Pat
     Trainer(config, cache, tmp_path, "cuda", show_progress=False).run()
     longer = tiny_config(run={"precision": precision, "max_steps": 5})
     assert pretrain(longer, cache.folder, tmp_path, resume=True, device="cuda", show_progress=False).step == 5
-    assert all(value.isfinite().all() for value in weights(tmp_path / "last.pt").values())
+    assert all(value.isfinite().all() for value in weights(tmp_path / "last.safetensors").values())

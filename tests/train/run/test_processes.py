@@ -12,6 +12,7 @@ import torch
 from tests.train.tiny import tiny_config
 from train.corpus.cache import Cache
 from train.network.system import PretrainingSystem
+from train.tensor_file import read_document, write_document
 
 ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}
@@ -31,10 +32,11 @@ from lightning_fabric import Fabric
 from tests.train.tiny import tiny_config
 from train.run.processes import make_fabric, share_batch_norms
 from train.network.system import PretrainingSystem
+from train.tensor_file import read_document, write_document
 
 torch.set_num_threads(1)
 out = Path(sys.argv[1])
-given = torch.load(out / "given.pt", weights_only=True)
+given = read_document(out / "given.safetensors")
 config = tiny_config(**given["sections"])
 fabric = make_fabric("cpu", "fp32")
 system = PretrainingSystem(config)
@@ -53,7 +55,8 @@ fabric.backward(losses["loss"])
 means = {name: fabric.all_reduce(value.detach()) for name, value in losses.items()}
 if fabric.is_global_zero:
     gradients = {name: p.grad for name, p in system.named_parameters()}
-    torch.save({"losses": means, "gradients": gradients, "state": system.state_dict()}, out / "got.pt")
+    got = {"losses": means, "gradients": gradients, "state": system.state_dict()}
+    write_document(out / "got.safetensors", got)
 fabric.barrier()
 os._exit(0)  # gloo's threads abort now and then when one process tidies up before the other
 """
@@ -100,11 +103,11 @@ def test_two_processes_give_the_loss_and_the_gradients_of_one_with_the_whole_bat
     taught, targets = torch.randn(40, 4000), torch.nn.functional.normalize(torch.randn(2, 40, 5), dim=2)
     targets[1, not_asked] = 0
     given = {"views": views, "labels": labels, "taught": taught, "targets": targets}
-    torch.save({"sections": sections, "state": state, **given}, tmp_path / "given.pt")
+    write_document(tmp_path / "given.safetensors", {"sections": sections, "state": state, **given})
     (tmp_path / "worker.py").write_text(WORKER)
     done = torchrun(str(tmp_path / "worker.py"), str(tmp_path))
     assert done.returncode == 0, done.stderr[-2000:]
-    got = torch.load(tmp_path / "got.pt", weights_only=True)
+    got = read_document(tmp_path / "got.safetensors")
 
     system.train()
     losses = system(views, labels, *((taught, targets) if "distil" in sections else ()))

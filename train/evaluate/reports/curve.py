@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
+from train.checkpoint import SUFFIX
 from train.errors import TrainingError
 from train.evaluate.encoders import ALL_HEADS
 from train.evaluate.evaluation import evaluate
@@ -24,7 +25,7 @@ _PROBE = "prototype"
 
 
 def draw_curve(run: Path, sets: Sequence[LabelledSet], cache: Path, figure: Path, n_tasks: int) -> list[dict[str, Any]]:
-    """Evaluate each ``step-*.pt`` of a run (1-shot, nearest prototype) and draw all of it.
+    """Evaluate each ``step-*.safetensors`` of a run (1-shot, nearest prototype) and draw all of it.
 
     Args:
         run: Folder of the run.
@@ -39,10 +40,10 @@ def draw_curve(run: Path, sets: Sequence[LabelledSet], cache: Path, figure: Path
     Raises:
         TrainingError: If the run kept no weights or wrote no metrics.
     """
-    kept = sorted(run.glob("step-*.pt"))
+    kept = sorted(run.glob(f"step-*{SUFFIX}"))
     metrics = run / "metrics.jsonl"
     if not kept or not metrics.is_file():
-        raise TrainingError(f"{run} holds no step-*.pt and metrics.jsonl: train with run.keep_every above 0")
+        raise TrainingError(f"{run} holds no step-*{SUFFIX} and metrics.jsonl: train with run.keep_every above 0")
     settings = Settings(k_shots=(1,), tasks=TaskSpec(n_tasks=n_tasks), skip_small=True, probes=(_PROBE,), controls=())
     rows = []
     for path in kept:
