@@ -1,6 +1,7 @@
 """From a profile to a pack, and from a pack into a profile."""
 
 import copy
+import zipfile
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,11 +61,14 @@ def export_pack(
     Raises:
         ProfileError: If a sound is not there, or nothing is taught.
         ModelMismatchError: If the profile is fitted with another model.
-        PackError: If a recording has no audio, is damaged or too long, or nobody could import the pack.
+        PackError: If a recording has no audio, is damaged or too long, nobody could import the pack, or it would
+            replace something else.
         EarmarkError: If the file cannot be written.
     """
     if licence != one_line(licence) or len(licence) > MOST_TEXT:
         raise PackError(f"a licence is one line of at most {MOST_TEXT} characters: give its name, such as CC0-1.0")
+    if path.exists() and not (zipfile.is_zipfile(path) or (path.is_file() and path.stat().st_size == 0)):
+        raise PackError(f"{path} is there already and is no pack: name another file, or remove it first")
     profile.require(*names)
     profile.head(embedder)  # refuses another model than the profile's
     chosen = {group_name(name) for name in names} or {name for name in profile.sounds if name != BACKGROUND}

@@ -304,3 +304,16 @@ def test_names_that_differ_in_case_alone_are_refused_with_how_to_rename(
     assert snapshot(profile.path) == before
     import_pack(profile, packs["audio"], tiny, {"dog": "DOG"})
     assert counts(profile) == {"DOG": 4, "-DOG": 1, "bell": 2}
+
+
+def test_an_export_replaces_an_older_pack_but_nothing_else(taught: Profile, tiny: Embedder, tmp_path: Path) -> None:
+    where = [f"--profile={taught.path}", f"--model={tiny.path}"]
+    for path in (taught.path / "profile.json", tmp_path):
+        before = snapshot(taught.path)
+        assert main(["pack", "export", str(path), *where]) == 1
+        assert snapshot(taught.path) == before
+    (tmp_path / "new.zip").touch()
+    for _ in range(2):
+        assert main(["pack", "export", f"{tmp_path}/new.zip", "bell", *where]) == 0
+    with open_pack(tmp_path / "new.zip") as pack:
+        assert list(pack.manifest.sounds) == ["bell"]
