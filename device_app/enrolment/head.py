@@ -1,7 +1,8 @@
 """The head: which sound an embedding belongs to, if any. Fitted once, applied with one product of matrices."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,6 +122,16 @@ class Fit:
     """Of the sounds, in units of the spread of the bank's scores."""
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """For products so small that threads wait for each other longer than they take."""
+    from threadpoolctl import threadpool_limits  # not needed for listening
+
+    with threadpool_limits(1):
+        yield
+
+
+@_one_thread()
 def fit_head(
     examples: Sequence[Examples],
     *,
@@ -132,7 +143,7 @@ def fit_head(
     confusable: Sequence[Examples] = (),
     settings: Mapping[str, SoundSettings] | None = None,
 ) -> Fit:
-    """Fit all sounds: discriminants in each head of the network and in all of them side by side, weights, thresholds.
+    """Fit all sounds: discriminants, weights of the network's heads, thresholds.
 
     Args:
         examples: At least one recording of each sound.
@@ -175,14 +186,12 @@ def fit_head(
     if settings:
         which = as_high(which, weighed(learned), sound[owner])
     # Whether it is any of them: all discriminants alike, as weights that tell the sounds apart say nothing of all else.
-    equal = set_by_hand(np.full((len(sounds), len(parts)), 1.0 / len(parts)), sounds, tuple(head_sizes), settings)
-    weights, bias, evidence = np.zeros_like(which.weights), np.zeros_like(which.bias), np.zeros_like(which.held_out)
-    for share, each in zip(equal.T, alone, strict=True):
-        weights += share[:, None] * each.weights
-        bias += share * each.bias
-        evidence += share * each.held_out
+    equal = np.full((len(sounds), len(parts)), 1.0 / len(parts))
+    whether = _mixed(alone, set_by_hand(equal, sounds, tuple(head_sizes), settings))
 
-    in_bank, in_room, in_against = (rows @ weights.T + bias for rows in (bank, room, np.concatenate(against)))
+    in_bank, in_room, in_against = (
+        rows @ whether.weights.T + whether.bias for rows in (bank, room, np.concatenate(against))
+    )
     spread = in_bank.std(axis=0)
     against_which = np.repeat(np.arange(len(sounds)), [len(rows) for rows in against])
     thresholds = tuple(
@@ -198,15 +207,25 @@ def fit_head(
     least = EVIDENCE * np.array([threshold.score for threshold in thresholds])
     head = Head(
         sounds,
-        (weights * scale[:, None]).astype(np.float32),
-        (bias * scale - least).astype(np.float32),
+        (whether.weights * scale[:, None]).astype(np.float32),
+        (whether.bias * scale - least).astype(np.float32),
         which.weights.astype(np.float32),
         which.bias.astype(np.float32),
         model_id,
         recordings,
     )
-    settled = settle((evidence * scale - least).astype(np.float32), which.held_out.astype(np.float32))
+    settled = settle((whether.held_out * scale - least).astype(np.float32), which.held_out.astype(np.float32))
     return Fit(head, shares, settled, owner, thresholds)
+
+
+def _mixed(parts: Sequence[Discriminants], shares: NDArray[np.float64]) -> Discriminants:
+    """Discriminants of parts of the embedding, (n_sounds, n_parts) times each, as one of it all."""
+    pairs = list(zip(parts, shares.T, strict=True))
+    return Discriminants(
+        np.sum([part.weights * share[:, None] for part, share in pairs], axis=0),
+        np.sum([part.bias * share for part, share in pairs], axis=0),
+        np.sum([part.held_out * share for part, share in pairs], axis=0),
+    )
 
 
 def _budget(settings: SoundSettings | None) -> float:

@@ -74,15 +74,12 @@ def learn_weights(held_out: Float64Array, owner: NDArray[np.int64], sound: NDArr
         return equal
     differences, recording, other = differences[known], recording[known], other[known]
     own = sound[recording]
-    from threadpoolctl import threadpool_limits  # not needed for listening
-
     weights = equal.copy()
-    with threadpool_limits(1):  # more threads wait for each other longer than these small products take
-        everyone = _fit(differences, n_sounds)
-        for i in range(n_sounds):
-            about = (own == i) | (other == i)
-            trust = np.sum(sound == i) / (np.sum(sound == i) + _OWN_AFTER)
-            weights[i] = (1.0 - trust) * everyone + trust * _fit(differences[about], n_sounds)
+    everyone = _fit(differences, n_sounds)
+    for i in range(n_sounds):
+        about = (own == i) | (other == i)
+        trust = np.sum(sound == i) / (np.sum(sound == i) + _OWN_AFTER)
+        weights[i] = (1.0 - trust) * everyone + trust * _fit(differences[about], n_sounds)
     weights = np.sqrt(weights)
     return weights / weights.sum(axis=1, keepdims=True)
 
