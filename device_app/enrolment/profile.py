@@ -13,7 +13,6 @@
 
 import contextlib
 import copy
-import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,12 +21,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import filelock
-import numpy as np
 import platformdirs
 
-from device_app.arrays import FloatArray
-from device_app.audio_file import read_audio
-from device_app.enrolment.example_windows import background_windows, example_windows, find_sound
+from device_app.enrolment.cached_examples import CachedExamples
+from device_app.enrolment.example_windows import find_sound
 from device_app.enrolment.head import Examples, Fit, Head, fit_head
 from device_app.enrolment.profile_files import NewRecording, ProfileFiles
 from device_app.enrolment.profile_index import Index, Recording
@@ -35,7 +32,6 @@ from device_app.enrolment.sound_names import BACKGROUND, group_name, is_taught, 
 from device_app.enrolment.sound_settings import SoundSettings
 from device_app.errors import AudioError, EarmarkError, ModelMismatchError, ProfileError
 from device_app.model.embedder import Embedder
-from device_app.room.room import read_room
 
 _log = logging.getLogger(__name__)
 
@@ -44,11 +40,8 @@ _Read = TypeVar("_Read")
 _LOCK_S = 30.0
 """How long to wait for another process that is changing the profile: fitting takes seconds on a small machine."""
 
-
 _FITTED = ("same", "pitch", "false_alarms_per_day")
 """Settings that a fit depends on."""
-_ROOM_ROWS = 2000
-"""Of the room's embeddings that a fit uses: as many as the model's bank has; all of them take four times as long."""
 
 
 def default_profile_path() -> Path:
@@ -68,7 +61,7 @@ class Profile:
         self.path = path
         self.files = ProfileFiles(path)
         self._lock = filelock.FileLock(path / ".lock", timeout=_LOCK_S)
-        self._caches = True  # embeddings, until that fails
+        self._cached = CachedExamples(path, self.files)
         self.index = Index.read(path / "profile.json")
 
     @staticmethod
@@ -284,7 +277,7 @@ class Profile:
         return self._reading_again(lambda: self._fit(self.index, embedder))
 
     def _fit(self, index: Index, embedder: Embedder) -> Fit:
-        examples = self._examples(index, embedder)
+        examples = self._cached.read(index, embedder)
         return fit_head(
             [entry for entry in examples if is_taught(entry.sound)],
             background=[entry for entry in examples if entry.sound == BACKGROUND],
@@ -298,7 +291,7 @@ class Profile:
 
     def examples(self, embedder: Embedder) -> list[Examples]:
         """The embeddings of every recording, from the cache where they are in it."""
-        return self._reading_again(lambda: self._examples(self.index, embedder))
+        return self._reading_again(lambda: self._cached.read(self.index, embedder))
 
     def _reading_again(self, read: Callable[[], _Read]) -> _Read:
         """Read files that another process may just be removing, with the index that names them."""
@@ -307,85 +300,6 @@ class Profile:
         except (ProfileError, AudioError):
             with self.reading():
                 return read()
-
-    def _examples(self, index: Index, embedder: Embedder) -> list[Examples]:
-        background = functools.cache(lambda: self._background(index, embedder.metadata.sample_rate))
-        recordings = [
-            Examples(name, recording.id, self._embeddings(index, name, recording.id, embedder, background))
-            for name, recordings in sorted(index.sounds.items())
-            for recording in recordings
-        ]
-        return recordings + self._corrected_events(index, embedder) + self._room(embedder)
-
-    def _corrected_events(self, index: Index, embedder: Embedder) -> list[Examples]:
-        """Events that were the sound, and as ``-sound`` those that were not."""
-        out = []
-        for correction in index.active_corrections:
-            if correction.event is None:
-                continue
-            embeddings = self.files.read_embeddings(self.files.event(correction.event), embedder.metadata.model_id)
-            if embeddings is None:
-                _log.warning(
-                    "what was said of the event %s is not used: it was heard with another model, or is damaged",
-                    correction.event,
-                )
-                continue
-            group = correction.sound if correction.kind == "missed" else f"-{correction.sound}"
-            out.append(Examples(group, f"event {correction.event}", embeddings))
-        return out
-
-    def _room(self, embedder: Embedder) -> list[Examples]:
-        room = read_room(self.path)
-        if room is None or room.model_id != embedder.metadata.model_id:
-            return []
-        return [Examples(BACKGROUND, "room", room.sample(_ROOM_ROWS))]
-
-    def _background(self, index: Index, rate: int) -> list[FloatArray]:
-        """Waveforms of the recordings of the background that are there."""
-        paths = [self.files.recording(entry.id) for entry in index.sounds.get(BACKGROUND, ())]
-        return [read_audio(path, rate) for path in paths if path.exists()]
-
-    def _embeddings(
-        self, index: Index, name: str, recording_id: str, embedder: Embedder, background: Callable[[], list[FloatArray]]
-    ) -> FloatArray:
-        """Example windows of a recording, embedded: (n_windows, size); cached beside the profile."""
-        cache, model_id = self.files.embeddings(recording_id), embedder.metadata.model_id
-        stored = self.files.read_embeddings(cache, model_id)
-        if stored is not None:
-            return stored
-        rate, path = embedder.metadata.sample_rate, self.files.recording(recording_id)
-        if not path.exists():
-            raise ProfileError(
-                f"a recording of '{name}' came in a pack without audio, or was deleted: it cannot be used with model "
-                f"{model_id}; enrol that recording again, import a pack of '{name}' with audio, or remove '{name}'"
-            )
-        clip_samples = embedder.metadata.clip_samples
-        try:
-            waveform = read_audio(path, rate)
-            if name == BACKGROUND:
-                windows = background_windows(waveform, clip_samples)
-            else:
-                windows = example_windows(
-                    waveform,
-                    rate,
-                    clip_samples,
-                    np.random.default_rng(int(recording_id, 16)),
-                    room=background(),
-                    vary_pitch=index.settings.get(name, SoundSettings()).pitch != "matters",
-                )
-        except AudioError as err:
-            raise AudioError(
-                f"a recording of '{name}' cannot be used: {err} ({path.name}; enrol that recording again, or remove "
-                f"'{name}')"
-            ) from err
-        embeddings = embedder.embed(windows)
-        if self._caches:
-            try:
-                self.files.write_embeddings(cache, embeddings, model_id)
-            except EarmarkError as err:
-                self._caches = False
-                _log.warning("%s; until then recordings are embedded anew each time", err)
-        return embeddings
 
 
 def _fitted_on(index: Index) -> tuple[str, ...]:

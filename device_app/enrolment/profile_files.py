@@ -125,20 +125,21 @@ class ProfileFiles:
         return True
 
     @staticmethod
-    def write_embeddings(path: Path, embeddings: FloatArray, model_id: str) -> None:
-        """Keep (n_windows, size) embeddings, and which model they are of.
+    def write_embeddings(path: Path, embeddings: FloatArray, model_id: str, *, varied: bool = True) -> None:
+        """Keep (n_windows, size) embeddings, which model they are of, and whether the windows' pitch was varied.
 
         Raises:
             EarmarkError: If they cannot be written.
         """
-        write_aside(path, npz(embeddings=embeddings, model_id=model_id))
+        write_aside(path, npz(embeddings=embeddings, model_id=model_id, varied=varied))
 
     @staticmethod
-    def read_embeddings(path: Path, model_id: str) -> FloatArray | None:
-        """(n_windows, size) float32, or None if there are none, or none of this model."""
+    def read_embeddings(path: Path, model_id: str, *, varied: bool | None = None) -> FloatArray | None:
+        """(n_windows, size) float32, or None if there are none, none of this model, or none with pitch so varied."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             stored = read_npz(path)
-            if str(stored["model_id"]) == model_id:
+            alike = varied is None or bool(stored.get("varied", True)) is varied
+            if str(stored["model_id"]) == model_id and alike:
                 return np.asarray(stored["embeddings"], dtype=np.float32)
         return None
 

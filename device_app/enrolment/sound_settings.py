@@ -21,6 +21,11 @@ class SoundSettings:
     pitch: str | None = None
     """``matters`` or ``varies``."""
 
+    @property
+    def varies_pitch(self) -> bool:
+        """Whether what teaches the sound is played a little faster and slower as well."""
+        return self.pitch != "matters"
+
     def __post_init__(self) -> None:
         """Check it: it may come from a file that anybody wrote.
 

@@ -160,7 +160,7 @@ def import_pack(profile: Profile, path: Path, embedder: Embedder, renamed: Mappi
                     for entry in entries:
                         _refuse_other_sound(index, old, name, entry)
                         if index.owner(entry.id) is None:
-                            _take_over(profile, index, pack, name, entry, embedder if same_model else None)
+                            _take_over(profile, index, pack, old, name, entry, with_embeddings=same_model)
                         elif pack.manifest.with_audio:
                             n_audio += profile.files.mend_recording(pack.recording(entry), name)
                 settings = {_new_name(name, renamed): entry for name, entry in pack.manifest.settings.items()}
@@ -199,16 +199,17 @@ def _refuse_other_sound(index: Index, old: str, name: str, entry: Recording) -> 
 
 
 def _take_over(
-    profile: Profile, index: Index, pack: Pack, name: str, entry: Recording, embedder: Embedder | None
+    profile: Profile, index: Index, pack: Pack, old: str, name: str, entry: Recording, *, with_embeddings: bool
 ) -> None:
-    """Write one recording of a pack, with its embeddings if they are of this model."""
+    """Write one recording of the pack's ``old``."""
     licence = entry.licence or pack.manifest.licence
     index.sounds.setdefault(name, []).append(replace(entry, licence=None if licence in ("", NOT_STATED) else licence))
     if pack.manifest.with_audio:
         profile.files.write_recording(pack.recording(entry), name)
-    if embedder is not None:
-        path = profile.files.embeddings(entry.id)
-        profile.files.write_embeddings(path, pack.embeddings(entry.id), embedder.metadata.model_id)
+    if with_embeddings:
+        path, rows = profile.files.embeddings(entry.id), pack.embeddings(entry.id)
+        varied = pack.manifest.settings.get(old, SoundSettings()).varies_pitch
+        profile.files.write_embeddings(path, rows, pack.manifest.model_id, varied=varied)
 
 
 def _renamed(manifest: Manifest, renamed: Mapping[str, str]) -> dict[str, list[Recording]]:

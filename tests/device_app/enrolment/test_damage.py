@@ -193,3 +193,16 @@ def test_a_reader_between_a_new_head_and_its_index_waits_and_writes_nothing(prof
     reader.join(30)
     assert heads[0].sounds == ("dog",)
     assert (profile / "head.npz").stat().st_mtime_ns == written
+
+
+def test_a_damaged_recording_of_the_room_costs_no_other_its_embeddings(
+    profile: Path, embedder: Embedder, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = Profile(profile)
+    with opened.lock():
+        opened.add("background", bursts(20, 1), embedder)
+    opened.files.recording(opened.sounds["background"][0].id).write_bytes(b"")
+    opened.files.embeddings(opened.sounds["dog"][0].id).unlink()
+    assert opened.head(embedder).sounds == ("bell", "dog")
+    assert len([entry for entry in opened.examples(embedder) if entry.sound == "dog"]) == 3
+    assert "the noise of this room is not added" in caplog.text

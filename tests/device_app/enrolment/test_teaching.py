@@ -9,6 +9,7 @@ import soundfile as sf
 
 import device_app
 from device_app.__main__ import main
+from device_app.arrays import FloatArray
 from device_app.enrolment.profile import Profile
 from device_app.enrolment.profile_files import NewRecording, read_flac
 from device_app.enrolment.profile_index import Index
@@ -197,3 +198,23 @@ def test_a_profile_of_a_later_version_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "profile.json").write_text('{"schema": 99, "sounds": {}}')
     with pytest.raises(ProfileError, match="newer earmark"):
         Profile(tmp_path)
+
+
+def test_pitch_that_matters_holds_for_recordings_that_were_taught_before(
+    profile: Profile, embedder: Embedder, tmp_path: Path
+) -> None:
+    """Whichever was said first, the recordings or that their pitch matters."""
+    at_once = Profile(tmp_path / "at_once")
+    with at_once.lock():
+        at_once.add_groups({"dog": recordings(DOGS[:3])}, embedder, {"pitch": "matters"})
+    expected = [entry.embeddings for entry in at_once.examples(embedder)]
+
+    def dogs() -> list[FloatArray]:
+        return [entry.embeddings for entry in profile.examples(embedder) if entry.sound == "dog"]
+
+    before = dogs()
+    assert not np.allclose(before, expected)
+    for pitch, rows in (("matters", expected), ("varies", before)):
+        with profile.lock():
+            profile.add_groups({"dog": []}, embedder, {"pitch": pitch})
+        np.testing.assert_allclose(dogs(), rows, atol=1e-6)
