@@ -107,7 +107,10 @@ class Profile:
                 self.index = Index.read(self.path / "profile.json")
                 yield
         except filelock.Timeout as err:
-            raise ProfileError(f"another earmark is changing the profile {self.path}: wait for it to finish") from err
+            raise ProfileError(
+                f"another earmark is changing the profile {self.path}: wait for it to finish (if none is running, "
+                f"delete {self.path / '.lock'})"
+            ) from err
         except OSError as err:
             raise ProfileError(
                 f"cannot write the profile {self.path}: {err.strerror}; choose another with --profile"

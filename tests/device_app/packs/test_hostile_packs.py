@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import stat
 import struct
 import zipfile
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from device_app.enrolment.profile import Profile
@@ -366,7 +367,12 @@ def test_one_byte_flipped_anywhere_is_refused_or_of_no_consequence(
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.text(max_size=20)
+    | st.sampled_from([10**400, -(10**400), 1e308, "\x1b[31m", "../x", "dog", "a" * 501]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=10,
 )
@@ -408,3 +414,61 @@ def test_any_bytes_in_place_of_an_entry_are_refused(
             raise AssertionError("accepted")
     except EarmarkError:
         pass
+
+
+def mostly(good: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.integers(0, 9).flatmap(lambda number: JSON if number == 0 else good)
+
+
+SETTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "false_alarms_per_day": mostly(st.floats(0.0, 3600.0)),
+        "sensitivity": mostly(st.floats(-100.0, 100.0)),
+        "refractory_s": mostly(st.floats(0.0, 86400.0)),
+    },
+)
+NAMES = mostly(st.sampled_from(["kettle", "-kettle", "Kettle", "cat", "-dog", "noise", "दरवाज़ा"]))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_in_a_pack_it_is_refused_whole_or_can_be_listened_with(
+    packs: dict[str, Path], victim: Profile, tiny: Embedder, tmp_path: Path, data: st.DataObject
+) -> None:
+    manifest = json.loads(zipfile.ZipFile(packs["bare"]).read("manifest.json"))
+    manifest["settings"] = {"dog": data.draw(SETTINGS), "bell": data.draw(SETTINGS)}
+    old, new = data.draw(st.sampled_from(["dog", "-dog", "bell"])), str(data.draw(NAMES))
+    manifest["sounds"][new] = manifest["sounds"].pop(old)
+    if old in manifest["settings"]:
+        manifest["settings"][new] = manifest["settings"].pop(old)
+    entries: Entries = [("manifest.json", json.dumps(manifest).encode())]
+    for name, content in read_entries(packs["bare"])[1:]:
+        rows = np.load(io.BytesIO(content))
+        kind = data.draw(st.sampled_from(["as it is", "zero", "one direction", "tiny", "one row", "many rows"]))
+        changed = {
+            "zero": np.zeros_like(rows),
+            "one direction": np.eye(1, rows.shape[1])[[0] * len(rows)],
+            "tiny": rows * 1e-38,
+            "one row": rows[:1],
+            "many rows": np.resize(rows, (256, rows.shape[1])),
+        }.get(kind, rows)
+        entries.append((name, array(changed.astype("<f4"))))
+    path = write_entries(tmp_path / "x.zip", entries)
+    shutil.rmtree(tmp_path / "p", ignore_errors=True)
+    profile = Profile(Path(shutil.copytree(victim.path, tmp_path / "p")))
+    before = snapshot(profile.path)
+    refusal = None
+    try:
+        import_pack(profile, path, tiny, {})
+    except EarmarkError as err:
+        refusal = str(err)
+    event("refused" if refusal else "taken")
+    if refusal is not None:
+        assert refusal.isprintable()
+        assert snapshot(profile.path) == before
+    else:
+        again = Profile(profile.path)
+        scores = again.head(tiny).score(tiny.background())
+        assert np.isfinite(scores).all()
+        assert scores.shape[1] == len(again.taught)
