@@ -58,11 +58,10 @@ def rejection(clips: LabelledClips, task: Task, embedder: Embedder) -> dict[str,
     """AUROC in percent of each score, queries of the taught sounds against untaught clips."""
     head = fit_task(clips, task, embedder).head
     queries = [*np.concatenate(task.queries), *task.untaught]
-    label = np.repeat([1, 0], [len(queries) - len(task.untaught), len(task.untaught)])
     taught = np.concatenate(task.taught)
     sounds = np.repeat(np.arange(len(task.taught)), [len(part) for part in task.taught])
     means = np.stack([clips.windows[clip].mean(axis=0) for clip in taught])
-    heard = np.stack([clips.clean(clip).mean(axis=0) for clip in queries])
+    heard, label = heard_windows(clips, task)
     centroids = np.stack([means[sounds == place].mean(axis=0) for place in range(len(task.taught))])
     centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
     mel_mean, mel_std = clips.log_mel[taught].mean(axis=0), clips.log_mel[taught].std(axis=0) + 1e-3
@@ -76,6 +75,13 @@ def rejection(clips: LabelledClips, task: Task, embedder: Embedder) -> dict[str,
     return {name: 100.0 * float(roc_auc_score(label, values)) for name, values in scores.items()}
 
 
+def heard_windows(clips: LabelledClips, task: Task) -> tuple[FloatArray, NDArray[np.int64]]:
+    """(n_clips, size) mean window of a task's queries and then of its clips of other classes, and which were taught."""
+    queries = [*np.concatenate(task.queries), *task.untaught]
+    taught = np.repeat([1, 0], [len(queries) - len(task.untaught), len(task.untaught)])
+    return np.stack([clips.clean(clip).mean(axis=0) for clip in queries]), taught
+
+
 def heard(clips: LabelledClips, task: Task, head: Head) -> list[bool]:
     """Whether the detector hears each query of a task as what it is."""
     return [
@@ -86,18 +92,24 @@ def heard(clips: LabelledClips, task: Task, head: Head) -> list[bool]:
 
 
 def set_by_hand(clips: LabelledClips, embedder: Embedder, n_tasks: int) -> dict[str, object]:
-    """What ``--same`` wins and costs, at the usual budget: queries that are told apart, and that are heard."""
+    """What ``--same`` wins and costs: queries told apart, told from other classes, and heard at the usual budget."""
     said: dict[str, object] = {"set": clips.name}
     for name, by_hand in (
         ("learned", SoundSettings()),
         (f"--same {SAME[clips.name]}", SoundSettings(same=SAME[clips.name])),
     ):
-        right, known = [], []
+        right, known, apart = [], [], []
         for task in draw_tasks(clips, n_tasks, n_way=5, k_shot=K_SHOT):
             head = fit_task(clips, task, embedder, by_hand).head
             known.append(100.0 * np.mean(heard(clips, task, head)))
             right.append(100.0 * np.mean(list(told_apart(clips, task, head).values())))
-        said |= {f"{name}: told apart": interval(right), f"{name}: heard": interval(known)}
+            windows, taught = heard_windows(clips, task)
+            apart.append(100.0 * roc_auc_score(taught, head.score(windows).max(axis=1)))
+        said |= {
+            f"{name}: told apart": interval(right),
+            f"{name}: AUROC": interval(apart),
+            f"{name}: heard": interval(known),
+        }
     return said
 
 
