@@ -69,7 +69,7 @@ class Profile:
         """Another one after each change to a profile that any process made; the index is written last."""
         try:
             index = (path / "profile.json").stat()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: no path could be so
             return 0, 0
         return index.st_ino, index.st_mtime_ns
 

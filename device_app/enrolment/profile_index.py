@@ -92,7 +92,7 @@ class Index:
         """Read a file; one that does not exist is an empty index.
 
         Raises:
-            ProfileError: If it is damaged or of a newer version.
+            ProfileError: If it cannot be read, is damaged or of a newer version.
         """
         index = cls()
         try:
@@ -110,7 +110,9 @@ class Index:
             index.corrections = [Correction(**entry) for entry in raw.get("corrections", [])]
         except (FileNotFoundError, NotADirectoryError):
             return cls()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        except OSError as err:
+            raise ProfileError(f"cannot read {path}: {err.strerror}; choose another with --profile") from err
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
             raise ProfileError(
                 f"{path} is damaged ({str(err)[:200]!r}): restore it from a backup, or enrol into a new folder with "
                 f"--profile; the recordings are still in {path.parent / 'recordings'}, each with its sound as its title"

@@ -206,3 +206,21 @@ def test_a_damaged_recording_of_the_room_costs_no_other_its_embeddings(
     assert opened.head(embedder).sounds == ("bell", "dog")
     assert len([entry for entry in opened.examples(embedder) if entry.sound == "dog"]) == 3
     assert "the noise of this room is not added" in caplog.text
+
+
+def test_an_index_that_cannot_be_read_is_not_called_damaged(profile: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (profile / "profile.json").unlink()
+    (profile / "profile.json").mkdir()
+    assert main(["sounds", f"--profile={profile}"]) == 1
+    assert "profile.json: Is a directory; choose another" in capsys.readouterr().err
+
+
+def test_a_path_that_cannot_be_one_is_a_sentence(stage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--profile=a\0b", f"--model={stage}/tiny.onnx"]
+    for command in (
+        ["listen", "--source", f"{stage}/day.wav"],
+        ["refit"],
+        ["enrol", "x", "--from", f"{stage}/day.wav"],
+    ):
+        assert main([*command, *where]) == 1
+        assert capsys.readouterr().err.startswith("error: ")

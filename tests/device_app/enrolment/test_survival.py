@@ -267,6 +267,39 @@ def test_two_processes_that_teach_at_once_both_succeed(stage: Path, embedder: Em
     assert profile.head(embedder).sounds == tuple(profile.taught)
 
 
+@pytest.mark.slow
+def test_four_processes_that_teach_listen_report_and_hand_on_at_once_all_succeed(
+    stage: Path, embedder: Embedder, tmp_path: Path
+) -> None:
+    play = Play(stage, "enrol", tmp_path)
+    play.set_up()
+    for i in range(2):
+        write_bursts(tmp_path / f"sound{i}", 30 + 2 * i, 2)
+    where = [f"--profile={play.profile}", f"--model={stage}/tiny.onnx"]
+    work = [
+        [["enrol", "sound0", "--from", f"{tmp_path}/sound0"], ["remove", "sound0"]],
+        [["enrol", "sound1", "--from", f"{tmp_path}/sound1"], ["rename", "sound1", "gong"], ["remove", "gong"]],
+        [["refit"], ["pack", "export", f"{tmp_path}/all.zip", "--with-audio"], ["report", "--json"]],
+        [["listen", "--source", f"{stage}/bell/burst10.wav"], ["report"]],
+    ]
+    code = (
+        "import json, sys; from device_app.__main__ import main\n"
+        "for command in 20 * json.loads(sys.argv[1]): assert main(command) == 0, command"
+    )
+    processes = []
+    for commands in work:
+        arguments = json.dumps([[*command, *where] for command in commands])
+        run_all = [sys.executable, "-c", code, arguments]
+        processes.append(subprocess.Popen(run_all, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
+    for process in processes:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err[-2000:]
+    profile = Profile(play.profile)
+    assert profile.taught == ["cat", "dog"]
+    assert profile.head(embedder).sounds == ("cat", "dog")
+    assert {path.stem for path in (play.profile / "recordings").iterdir()} == profile.index.recording_ids
+
+
 def test_a_small_disk_that_fills_up_is_a_sentence(stage: Path, tmp_path: Path) -> None:
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path)], capture_output=True, check=False
