@@ -71,9 +71,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}: pass the path of a {SUFFIX} file that a run has written")
     try:
+        with path.open("rb") as file:  # what safetensors says of a file that it cannot open is not always so
+            start = file.read(4)
         document = read_document(path)
-    except (OSError, ValueError) as err:
-        if _is_pickle(path):
+    except OSError as err:
+        raise CheckpointError(f"cannot read {path} ({err.strerror or err}): see to its permissions and disk") from err
+    except ValueError as err:
+        if _begins_a_pickle(start):
             raise CheckpointError(
                 f"{path} is a pickle or a zip file, as torch.save and earlier versions write it, and is not opened, "
                 f"because such a file can run code: pass a {SUFFIX} file, or train again"
@@ -92,11 +96,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return document
 
 
-def _is_pickle(path: Path) -> bool:
-    """Whether a file begins as a zip does, or a pickle of protocol 2 or later."""
-    with path.open("rb") as file:
-        start = file.read(4)
-    return start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"))
+def _begins_a_pickle(start: bytes) -> bool:
+    """Whether these are the first bytes of a zip file, or of a pickle of protocol 2 or later."""
+    return start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"))
 
 
 def compact_checkpoint(path: Path, out: Path) -> int:

@@ -55,8 +55,10 @@ def read_document(path: Path) -> dict[str, Any]:
             for key in outer:
                 place = place[key]
             place[last] = tensor
-    except (SafetensorError, RecursionError) as err:
-        raise ValueError(str(err)) from err
+    except SafetensorError as err:
+        raise ValueError(f"no whole safetensors file: {str(err).rpartition(': ')[2]}") from err
+    except RecursionError as err:
+        raise ValueError("its metadata are nested without end") from err
     except (AttributeError, KeyError, TypeError) as err:  # JSON of another structure
         raise ValueError("its metadata do not fit together") from err
     return document

@@ -83,6 +83,19 @@ def test_what_is_not_a_checkpoint_is_refused(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "foreign.safetensors")
 
 
+def test_a_file_that_cannot_be_read_is_told_from_a_damaged_one(
+    saved: tuple[Path, PretrainingSystem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = saved
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CheckpointError, match=r"cannot read .*last.safetensors \(Permission denied\)"):
+        read_checkpoint(path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -130,7 +130,7 @@ def test_a_file_cut_short_or_gone_on_is_refused(tmp_path: Path) -> None:
 def test_a_header_that_claims_to_be_huge_is_refused_unread(tmp_path: Path, length: int) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(length.to_bytes(8, "little") + b'{"a":1}')
-    with pytest.raises(ValueError, match=r"header too large|invalid header length"):
+    with pytest.raises(ValueError, match=r"no whole safetensors file: (header too large|invalid header length)"):
         read_document(path)
 
 
@@ -139,7 +139,7 @@ def test_a_tensor_that_claims_more_than_the_file_has_is_refused(tmp_path: Path) 
     for shape, end in (([2**40], 2**42), ([2**62, 2**62], 8), ([2], 2**63), ([3], 8), ([2], 4), ([-2], 8)):
         text = json.dumps({"x": {"dtype": "F32", "shape": shape, "data_offsets": [0, end]}}).encode()
         path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
-        with pytest.raises(ValueError, match=r"header|metadata|safetensors"):
+        with pytest.raises(ValueError, match="no whole safetensors file"):
             read_document(path)
 
 
@@ -147,7 +147,7 @@ def test_a_tensor_that_claims_more_than_the_file_has_is_refused(tmp_path: Path) 
     ("about", "message"),
     [
         ("", "Expecting value"),
-        ("[" * 100_000, "recursion"),
+        ("[" * 100_000, "nested without end"),
         ('{"sha256": ' + "9" * 5000 + "}", "digits"),
         ("[]", "do not fit together"),
         ("3", "do not fit together"),
