@@ -71,7 +71,7 @@ def take_in(path: Path, renamed: Mapping[str, str], profile_path: Path | None, m
         print(f"{imported.n_audio} recordings that were here without audio have it now", file=sys.stderr)
     if imported.re_embedded:
         print("the pack was made with another model: its recordings were embedded again", file=sys.stderr)
-    print(f"licence of the pack: {imported.licence}", file=sys.stderr)
+    print(f"licence: {', '.join(imported.licences)}", file=sys.stderr)
     print("`earmark report` says what they are worth here", file=sys.stderr)
     return 0
 
@@ -84,4 +84,4 @@ def _worth(report: Mapping[str, Any]) -> str:
     heard = f"{n_heard} of {n_judged} recordings were heard" if n_judged else "it could not be checked"
     if type(per_hour) is not float or not 0.0 <= per_hour < 1e6:
         return heard
-    return f"{heard}, {rate(per_hour)} false alarms were expected"
+    return f"{heard}; false alarms to expect were {rate(per_hour)}"

@@ -25,7 +25,8 @@ class Imported:
 
     n_new: dict[str, int]
     """Recordings that were new, for each group."""
-    licence: str
+    licences: tuple[str, ...]
+    """Of its recordings."""
     re_embedded: bool
     """Whether the pack was made with another model, and its audio was embedded again."""
     n_audio: int
@@ -170,10 +171,11 @@ def import_pack(profile: Profile, path: Path, embedder: Embedder, renamed: Mappi
             except BaseException:  # Ctrl-C as well
                 profile.forget_unnamed(index)
                 raise
+    entries = [entry for entries in sounds.values() for entry in entries]
     n_new = {name: len([entry for entry in entries if entry.id not in before]) for name, entries in sounds.items()}
     return Imported(
         n_new,
-        pack.manifest.licence,
+        tuple(sorted({entry.licence or pack.manifest.licence for entry in entries})),
         re_embedded=not same_model,
         n_audio=n_audio,
         settings=settings,

@@ -257,7 +257,7 @@ def test_a_licence_stays_with_the_recordings_that_came_under_it(
     assert main(["pack", "export", f"{tmp_path}/x.zip", "dog", "--licence=MIT", *where]) == 0
     assert "keep their licence: CC0-1.0" in capsys.readouterr().err
     third = Profile(tmp_path / "third")
-    import_pack(third, tmp_path / "x.zip", tiny, {})
+    assert import_pack(third, tmp_path / "x.zip", tiny, {}).licences == ("CC0-1.0", "MIT")
     assert sorted(str(entry.licence) for entry in third.sounds["dog"]) == ["CC0-1.0", "CC0-1.0", "CC0-1.0", "MIT"]
     assert {str(entry.licence) for entry in Profile(third.path).sounds["-dog"]} == {"CC0-1.0"}
 
@@ -275,7 +275,7 @@ def test_an_import_says_what_the_pack_says_of_its_sounds_and_sets(
     rename = ["--rename", "dog=Rex"]
     assert main(["pack", "import", f"{tmp_path}/x.zip", *rename, f"--profile={tmp_path}/p", model]) == 0
     said = capsys.readouterr().err
-    heard = f"Rex: where the pack was made, {reported[0]['n_heard']} of 3 recordings were heard, "
+    heard = f"Rex: where the pack was made, {reported[0]['n_heard']} of 3 recordings were heard; "
     assert heard in said
     assert "Rex: set as in the pack, false alarms per day 3.0" in said
 
