@@ -1,5 +1,6 @@
 """The capture process's file side: any format, rate and channel count that libsndfile reads, as mono blocks."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class _Reader:
         if not path.is_file():
             raise AudioError(f"{path} does not exist: name a recording (WAV, FLAC, OGG or MP3), or a folder of them")
         try:
-            with soundfile.SoundFile(path) as file:
+            with soundfile.SoundFile(os.fsencode(path)) as file:
                 self._send_blocks(path, index, file)
         except soundfile.LibsndfileError as err:
             raise AudioError(

@@ -40,7 +40,7 @@ class ProtocolError(Exception):
 
 def encode_frame(header: dict[str, Any], payload: bytes = b"") -> bytes:
     """One frame as it goes over the pipe."""
-    text = json.dumps(header, ensure_ascii=False).encode()
+    text = json.dumps(header).encode()  # in ASCII: a path may hold what is not UTF-8
     return _PREFIX.pack(_MAGIC, len(text), len(payload)) + text + payload
 
 

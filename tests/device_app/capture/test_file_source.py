@@ -162,3 +162,12 @@ def test_a_folder_with_modules_named_like_pythons_own_does_no_harm(
     monkeypatch.chdir(tmp_path)
     with Capture(FileSource(Path("sound.wav"))) as capture:
         assert sum(block.waveform.size for block in read_all(capture)[0]) == 1000
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_file_may_have_any_name(folder: bool, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "sound.wav", noise(1000), 16000)
+    path = (tmp_path / "sound.wav").rename(tmp_path / b"caf\xe9.wav".decode(errors="surrogateescape"))  # Latin-1
+    with Capture(FileSource(tmp_path if folder else path)) as capture:
+        blocks, _ = read_all(capture)
+    assert sum(block.waveform.size for block in blocks) == 1000
