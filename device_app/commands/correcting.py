@@ -2,7 +2,7 @@
 
 import argparse
 
-from device_app.commands.options import Commands, add_command, add_model, add_profile, moments
+from device_app.commands.options import Commands, add_command, add_history, add_model, add_profile, moments
 
 
 def add(commands: Commands) -> None:
@@ -10,6 +10,7 @@ def add(commands: Commands) -> None:
     wrong = add_command(commands, "wrong", "say that something was reported falsely, and have it learned")
     wrong.add_argument("event", nargs="?", default="last", help="id of the event (default: %(default)s)")
     _add_common(wrong)
+    add_history(wrong)
     wrong.set_defaults(run=_wrong)
 
     missed = add_command(commands, "missed", "say that something was a sound, and have it learned")
@@ -23,6 +24,7 @@ def add(commands: Commands) -> None:
     )
     missed.add_argument("--at", type=moments, metavar="SECONDS", default=[], help="the moment in a long recording")
     _add_common(missed)
+    add_history(missed)
     missed.set_defaults(run=_missed)
 
     undo = add_command(commands, "undo", "take the last correction back")
@@ -44,13 +46,21 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def _wrong(args: argparse.Namespace) -> int:
     from device_app.corrections.command import wrong
 
-    return wrong(args.event, args.profile, args.model, as_json=args.json)
+    return wrong(args.event, args.profile, args.model, history_path=args.history, as_json=args.json)
 
 
 def _missed(args: argparse.Namespace) -> int:
     from device_app.corrections.command import missed
 
-    return missed(args.sound, args.origin, args.profile, args.model, at_s=args.at, as_json=args.json)
+    return missed(
+        args.sound,
+        args.origin,
+        args.profile,
+        args.model,
+        at_s=args.at,
+        history_path=args.history,
+        as_json=args.json,
+    )
 
 
 def _undo(args: argparse.Namespace) -> int:

@@ -24,13 +24,27 @@ LAST = "last"
 """In place of an event's id: the newest event."""
 
 
-def wrong(event_id: str, profile_path: Path | None, model_path: Path | None, *, as_json: bool) -> int:
+def wrong(
+    event_id: str,
+    profile_path: Path | None,
+    model_path: Path | None,
+    *,
+    history_path: Path | None = None,
+    as_json: bool,
+) -> int:
     """Say that an event was not the sound. Returns the exit status.
+
+    Args:
+        event_id: An event's id, or ``last``.
+        profile_path: None for the default one.
+        model_path: None for the shipped one.
+        history_path: Where the events are kept; None for the default one.
+        as_json: Whether the outcome is printed as JSON.
 
     Raises:
         EarmarkError: If there is no such event, or it cannot be learned from.
     """
-    event = find_event(event_id)
+    event = find_event(event_id, history_path)
     return _correct(
         lambda profile, embedder: mark_wrong(profile, event, embedder), profile_path, model_path, as_json=as_json
     )
@@ -43,6 +57,7 @@ def missed(
     model_path: Path | None,
     *,
     at_s: Sequence[float],
+    history_path: Path | None = None,
     as_json: bool,
 ) -> int:
     """Say that an event or a recording was a sound. Returns the exit status.
@@ -53,6 +68,7 @@ def missed(
         profile_path: None for the default one.
         model_path: None for the shipped one.
         at_s: The moment in the file; empty for all of it.
+        history_path: Where the events are kept; None for the default one.
         as_json: Whether the outcome is printed as JSON.
 
     Raises:
@@ -62,7 +78,7 @@ def missed(
     if not path.is_file():
         if at_s or path.suffix or len(path.parts) > 1:  # neither an event's id nor ``last`` looks like that
             raise AudioError(f"cannot read {origin}: no such file; name a recording, an event's id or '{LAST}'")
-        event = find_event(origin)
+        event = find_event(origin, history_path)
         return _correct(
             lambda profile, embedder: mark_missed_event(profile, sound, event, embedder),
             profile_path,
@@ -89,7 +105,7 @@ def undo_last(profile_path: Path | None, model_path: Path | None, *, as_json: bo
     return _correct(undo, profile_path, model_path, as_json=as_json)
 
 
-def find_event(event_id: str) -> HeardEvent:
+def find_event(event_id: str, history_path: Path | None = None) -> HeardEvent:
     """An event of the history.
 
     Raises:
@@ -97,7 +113,7 @@ def find_event(event_id: str) -> HeardEvent:
     """
     from device_app.history.history import History, default_history_path
 
-    history = History(default_history_path())
+    history = History(history_path or default_history_path())
     if event_id != LAST:
         return history.event(event_id)
     newest = history.last(1)

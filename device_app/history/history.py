@@ -173,7 +173,10 @@ class History:
 
     def _rows(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         if not self.path.exists():
-            raise EarmarkError(f"there is no history in {self.path} yet: `earmark listen` writes it as it hears")
+            raise EarmarkError(
+                f"there is no history in {self.path} yet: `earmark listen` writes it as it hears; "
+                "if it wrote to another file, name that with --history"
+            )
         try:
             return self._open().execute(query, values).fetchall()
         except sqlite3.Error as err:

@@ -12,6 +12,7 @@ from device_app.enrolment.profile import Profile
 from device_app.enrolment.profile_index import Correction
 from device_app.errors import AudioError, ProfileError
 from device_app.history.heard_event import HeardEvent
+from device_app.history.history import History
 from device_app.model.embedder import Embedder
 from tests.device_app.taught_profile import CLOCKS, DOGS, heard, recordings
 
@@ -174,6 +175,39 @@ def test_the_commands_correct_the_last_event_list_it_and_take_it_back(
     ]
     assert main(["corrections", folder]) == 0
     assert "not dog" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["flag", "config.toml", "variable"])
+@pytest.mark.parametrize("command", [["wrong"], ["missed", "rooster", "--from", "last"]])
+def test_events_are_found_in_the_history_that_listen_was_told_to_keep(
+    where: str,
+    command: list[str],
+    profile: Profile,
+    embedder: Embedder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "elsewhere.sqlite3"
+    event = heard(embedder, CLOCKS[0], "dog", "5f1e")
+    line = {"id": event.id, "time": event.time, "sound": event.sound, "score": event.score}
+    History(file).record(line, event.model_id, event.embeddings)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.delenv("EARMARK_HISTORY", raising=False)
+    common = [*command, f"--profile={profile.path}"]
+    assert main(common) == 1
+    assert "name that with --history" in capsys.readouterr().err
+    if where == "flag":
+        common.append(f"--history={file}")
+    elif where == "variable":
+        monkeypatch.setenv("EARMARK_HISTORY", str(file))
+    else:
+        config = tmp_path / "config" / "earmark" / "config.toml"
+        config.parent.mkdir(parents=True)
+        config.write_text(f"[listen]\nhistory = {json.dumps(str(file))}\n")
+    assert main([*common, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["correction"]["event"] == "5f1e"
 
 
 def test_an_unknown_event_is_a_sentence(
