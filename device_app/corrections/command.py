@@ -11,14 +11,13 @@ import rich.box
 import rich.console
 import rich.table
 
-from device_app.audio_file import read_native
 from device_app.corrections.corrections import Outcome, mark_missed_clip, mark_missed_event, mark_wrong, undo
 from device_app.enrolment.profile import Profile, default_profile_path
-from device_app.enrolment.profile_files import NewRecording
 from device_app.errors import AudioError, EarmarkError
 from device_app.history.heard_event import HeardEvent
 from device_app.model.embedder import Embedder, load_embedder
 from device_app.recordings.long_recording import cut_out
+from device_app.recordings.sound_files import read_recordings
 
 LAST = "last"
 """In place of an event's id: the newest event."""
@@ -87,7 +86,7 @@ def missed(
         )
     if len(at_s) > 1:
         raise EarmarkError("one moment at a time: each is a correction of its own")
-    clip = cut_out(path, at_s[0]) if at_s else NewRecording(*read_native(path), str(path))
+    clip = cut_out(path, at_s[0]) if at_s else next(read_recordings(sound, [path]))
     return _correct(
         lambda profile, embedder: mark_missed_clip(profile, sound, clip, embedder),
         profile_path,

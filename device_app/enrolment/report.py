@@ -63,11 +63,14 @@ def clopper_pearson(n_heard: int, n_judged: int, confidence: float = CONFIDENCE)
 
 
 def _bound_per_hour(threshold: Threshold) -> float:
-    """One-sided bound of the rate of false alarms from what was counted (Garwood 1936)."""
+    """One-sided bound of the rate of false alarms from what was counted (Garwood 1936), or what is expected if more.
+
+    The count is of all backgrounds together, and what is expected is that of the worst of them.
+    """
     from scipy.stats import chi2  # slow to import
 
     n_at_most = float(chi2.ppf(CONFIDENCE, 2 * (threshold.n_exceeding + 1))) / 2.0
-    return per_hour(n_at_most / threshold.n_windows)
+    return max(per_hour(n_at_most / threshold.n_windows), threshold.false_alarms_per_hour)
 
 
 def heard_as(scores: FloatArray, sounds: Sequence[str], clip_s: float) -> list[str]:

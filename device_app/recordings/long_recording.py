@@ -66,7 +66,7 @@ def cut_out(path: Path, at_s: float) -> NewRecording:
         if moment is None or _distance(moment, at_s) > _NEAR_S:
             raise AudioError(
                 f"nothing stands out of the background within {_NEAR_S:g} s of {at_s:g} s in {path}: look for sounds "
-                "with --propose"
+                "with `earmark enrol --propose`"
             )
     return cut_moment(path, moment)
 

@@ -31,7 +31,7 @@ def read_recordings(group: str, paths: Iterable[Path]) -> Iterator[NewRecording]
         if group != BACKGROUND and length_s > MAX_SOUND_S:
             raise AudioError(
                 f"{path} is {length_s:.0f} s long, more than {MAX_SOUND_S:.0f} s: name the moments of the sound with "
-                "--at, or find them with --propose"
+                "--at, or find them with `earmark enrol --propose`"
             )
         yield NewRecording(waveform, sample_rate, str(path))
 
@@ -48,6 +48,10 @@ def sound_folders(origins: Sequence[Path]) -> dict[str, list[Path]]:
     """
     groups: dict[str, list[Path]] = {}
     for origin in origins:
+        if not origin.exists():
+            raise AudioError(f"there is no folder {origin}: check its name")
+        if not origin.is_dir():
+            raise AudioError(f"{origin} is no folder: say what the sound is, `earmark enrol NAME --from {origin}`")
         folders = [path for path in sorted(origin.glob("*/")) if not path.name.startswith(".")]
         if not folders:
             raise AudioError(

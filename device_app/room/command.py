@@ -11,7 +11,7 @@ import rich.progress
 from numpy.typing import NDArray
 
 from device_app.arrays import FloatArray
-from device_app.capture import Block, Capture, MicrophoneSource, Notice, Source
+from device_app.capture import Block, Capture, Notice, Source
 from device_app.enrolment.head import Head
 from device_app.enrolment.profile import Profile, default_profile_path
 from device_app.listening.window_stream import WindowStream
@@ -70,7 +70,7 @@ def _hear(source: Source, length_s: float, embedder: Embedder, room: Room) -> It
     heard_s = saved_s = 0.0
     console = rich.console.Console(stderr=True)
     with (
-        Capture(source, retry=isinstance(source, MicrophoneSource)) as capture,
+        Capture(source, retry=source.live, must_start=True) as capture,
         rich.progress.Progress(console=console, transient=True) as progress,
     ):
         task = progress.add_task("listening to the room", total=length_s)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 
 from device_app.__main__ import main
 from device_app.corrections.command import sentences
@@ -247,3 +248,15 @@ def test_a_recording_that_is_not_there_is_not_taken_for_an_event(
 ) -> None:
     assert main(["missed", "dog", "--from", "nofile.wav", "--profile", str(profile.path)]) == 1
     assert "cannot read nofile.wav: no such file; name a recording, an event's id" in capsys.readouterr().err
+
+
+def test_a_missed_recording_that_is_too_long_is_named_with_a_way_to_find_the_sound_in_it(
+    profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "day.wav"
+    sf.write(path, np.full(61 * 8000, 0.1, np.float32), 8000)
+    assert main(["missed", "dog", "--from", str(path), "--profile", str(profile.path)]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {path} is 61 s long, more than 60 s: name the moments of the sound with --at, or find them with "
+        "`earmark enrol --propose`\n"
+    )

@@ -7,7 +7,7 @@ import rich.console
 
 from device_app.arrays import FloatArray
 from device_app.enrolment.head import Examples, Fit, Head
-from device_app.enrolment.report import NOTHING, Report, clopper_pearson, heard_as, make_report
+from device_app.enrolment.report import NOTHING, Report, _bound_per_hour, clopper_pearson, heard_as, make_report
 from device_app.enrolment.report_text import as_json, print_report, rate, sentence
 from device_app.enrolment.threshold import EVENTS_A_WINDOW, Threshold
 
@@ -117,3 +117,7 @@ def test_a_report_is_printed_for_people_and_for_programs() -> None:
 )
 def test_a_rate_is_said_in_the_unit_that_gives_a_number_above_one(per_hour: float, text: str) -> None:
     assert rate(per_hour) == text
+
+
+def test_what_the_background_can_vouch_for_is_never_less_than_what_is_expected() -> None:
+    assert _bound_per_hour(Threshold(1.0, 50.0, 0, 200_000)) == 50.0

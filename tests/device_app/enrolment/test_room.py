@@ -6,6 +6,7 @@ import pytest
 
 from device_app.__main__ import main
 from device_app.arrays import FloatArray
+from device_app.capture import Capture, MicrophoneSource
 from device_app.enrolment.profile import Profile
 from device_app.model.embedder import Embedder
 from device_app.room.room import Room, clear_room, read_room
@@ -135,3 +136,16 @@ def test_what_sounds_like_a_taught_sound_is_no_part_of_the_room(
 ) -> None:
     assert main(["room", "--source", str(DOGS[0]), f"--profile={profile.path}"]) == 0
     assert "left out: they sound like what is taught" in capsys.readouterr().err
+
+
+def test_a_microphone_that_is_not_there_is_a_sentence_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def watched(source: MicrophoneSource, **options: bool) -> Capture:
+        assert options["must_start"]
+        return Capture(source, **options)
+
+    monkeypatch.setattr("device_app.room.command.Capture", watched)
+    arguments = ["room", "--minutes", "0.01", "--device", "no such microphone", "--profile", str(tmp_path)]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err.startswith("error: ")

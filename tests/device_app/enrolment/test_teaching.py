@@ -64,6 +64,8 @@ def test_what_a_sound_is_not_to_be_confused_with_counts_against_that_sound_alone
     ("arguments", "expected"),
     [
         (["--from", "empty"], "holds no folders of recordings"),
+        (["--from", "nothere"], "there is no folder nothere"),
+        (["--from", str(DOGS[0])], "is no folder: say what the sound is"),
         ([], "what is the sound called"),
         (["--not", "--from", "empty"], "what is the sound called"),
         (["dog", "--at", "3"], "name it with --from"),
