@@ -77,7 +77,7 @@ class Picture:
             Panel(self._hearing(), title="what is it hearing?", title_align="left"),
             Panel(self._events(), title="last events", title_align="left"),
             Text(self.health, style="dim", no_wrap=True, overflow="ellipsis"),
-            Text(self.message or self.state, style="yellow", no_wrap=True, overflow="ellipsis"),
+            Text(self.message or self.state, style="yellow"),  # all of it: what to do stands at its end
             keys,
         )
 

@@ -53,7 +53,9 @@ class WrongMarker:
         self._process = None
         self._output.seek(0)
         said = [line.strip() for line in self._output.read().decode(errors="replace").splitlines() if line.strip()]
-        return learned, said[-1] if said else ("learned" if learned else "that could not be learned")
+        if not said:
+            return learned, "learned" if learned else "that could not be learned"
+        return learned, ". ".join(said) if learned else said[-1]  # whether it was heeded, then what got worse
 
     def close(self) -> None:
         """Let a correction that runs come to its end."""

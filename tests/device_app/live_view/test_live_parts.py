@@ -137,12 +137,18 @@ def test_health_tells_memory_at_once_and_load_a_little_later(monkeypatch: pytest
     assert "% of a core" in health.text([os.getpid()])
 
 
-@pytest.mark.parametrize(("status", "learned"), [(0, True), (1, False)])
+@pytest.mark.parametrize(
+    ("status", "learned", "expected"),
+    [
+        (0, True, "first. -m device_app wrong abc --profile=/p in /h"),
+        (1, False, "-m device_app wrong abc --profile=/p in /h"),
+    ],
+)
 def test_a_correction_runs_beside_the_listening_and_says_how_it_went(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, learned: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, learned: bool, expected: str
 ) -> None:
     program = tmp_path / "python"
-    program.write_text(f'#!/bin/sh\necho "$@ in $EARMARK_HISTORY"\nexit {status}\n')
+    program.write_text(f'#!/bin/sh\necho first\necho "$@ in $EARMARK_HISTORY"\nexit {status}\n')
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     marker = WrongMarker(Path("/p"), None, Path("/h"))
@@ -151,9 +157,14 @@ def test_a_correction_runs_beside_the_listening_and_says_how_it_went(
     assert marker.mark("abc") == "learning that this was wrong ..."
     outcome: list[tuple[bool, str]] = []
     wait_until(lambda: bool(outcome.extend([done] if (done := marker.finished()) else []) or outcome), "outcome")
-    assert outcome == [(learned, "-m device_app wrong abc --profile=/p in /h")]
+    assert outcome == [(learned, expected)]
     assert marker.finished() is None
     marker.close()
+
+
+def test_all_of_a_long_message_is_shown_in_a_narrow_terminal() -> None:
+    picture = Picture(("dog",), 2.0, "the kitchen", message="word " * 30 + "`earmark undo` takes it back")
+    assert picture.message in " ".join(drawn(picture, 80).split())
 
 
 def test_what_is_not_kept_cannot_be_corrected() -> None:
