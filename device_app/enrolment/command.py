@@ -202,13 +202,17 @@ def _save(
     for group in groups:
         n_all = len(profile.sounds[group])
         n_new = len([entry for entry in profile.sounds[group] if entry.id not in known])
-        print(f"{group}: {n_new} recordings added, {n_all} in all, in {path}", file=sys.stderr)
+        added = f"{n_new} recording{'' if n_new == 1 else 's'} added"
+        print(f"{group}: {added}, {n_all} in all, in {path}", file=sys.stderr)
         if group == BACKGROUND:
             print("These are never reported; every sound is told apart from them.", file=sys.stderr)
         elif not is_taught(group):
             print(f"These are never reported; {group[1:]} is told apart from them.", file=sys.stderr)
         elif n_all < _FEW:
-            print(f"{n_all} are few: {_FEW} from different moments make it more reliable.", file=sys.stderr)
+            print(
+                f"{n_all} {'is' if n_all == 1 else 'are'} few: {_FEW} from different moments make it more reliable.",
+                file=sys.stderr,
+            )
     if profile.taught:
         show_report(profile, embedder, json=into.as_json)
         where = {"--profile": into.profile_path, "--model": into.model_path}

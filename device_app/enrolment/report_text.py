@@ -44,12 +44,15 @@ def sentence(sound: SoundReport) -> str:
     else:
         still = "still only means" if sound.n_heard == sound.n_judged else "means"
         bound = f"at least {sound.recall_low:.0%}" if sound.n_heard else f"at most {sound.recall_high:.0%}"
-        heard = f"{sound.n_heard} of {sound.n_judged} heard, each by what the others teach, {still} {bound}"
+        heard = (
+            f"{sound.n_heard} of {sound.n_judged} heard when only the others were taught, which {still} {bound} "
+            "of new ones"
+        )
     lost = ", ".join(
-        f"{count} for {'nothing that is taught' if other == NOTHING else other}"
+        f"{count} not heard at all" if other == NOTHING else f"{count} taken for {other}"
         for other, count in sound.taken_for.items()
     )
-    return f"{heard}{f'; taken {lost}' if lost else ''}. {sound.in_words.capitalize()}."
+    return f"{heard}{f'; {lost}' if lost else ''}. {sound.in_words.capitalize()}."
 
 
 def rate(per_hour: float) -> str:

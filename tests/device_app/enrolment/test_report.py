@@ -54,12 +54,14 @@ def test_what_a_recording_is_heard_as_is_what_the_detector_says() -> None:
 def test_five_of_five_still_only_means_at_least_48_percent() -> None:
     bell = report([*BELLS, ("dog", NO, YES), ("dog", NO, YES)]).sounds[0]
     assert (bell.n_heard, bell.n_judged) == (5, 5)
-    assert "5 of 5 heard, each by what the others teach, still only means at least 48%" in sentence(bell)
+    assert "5 of 5 heard when only the others were taught, which still only means at least 48% of new ones" in sentence(
+        bell
+    )
 
 
 def test_none_of_five_says_what_share_it_may_be_at_most() -> None:
     bell = report([*[("bell", NO, NO)] * 5, ("dog", NO, YES), ("dog", NO, YES)]).sounds[0]
-    assert "0 of 5 heard, each by what the others teach, means at most 52%" in sentence(bell)
+    assert "0 of 5 heard when only the others were taught, which means at most 52% of new ones" in sentence(bell)
 
 
 def test_what_was_not_heard_is_counted_for_what_it_was_taken_for() -> None:
@@ -67,7 +69,7 @@ def test_what_was_not_heard_is_counted_for_what_it_was_taken_for() -> None:
     made = report(answers)
     dog = made.sounds[1]
     assert (dog.n_heard, dog.n_judged, dict(dog.taken_for)) == (1, 4, {"bell": 2, NOTHING: 1})
-    assert "taken 2 for bell, 1 for nothing that is taught" in sentence(dog)
+    assert "; 2 taken for bell, 1 not heard at all." in sentence(dog)
     assert made.next_recording.startswith("another recording of 'dog', which was taken for 'bell'")
 
 
