@@ -71,7 +71,7 @@ size: $(DEVICE)/bin/earmark ## size of the device's installed environment
 
 .PHONY: bench-stream
 bench-stream: $(DEV)/.installed ## sounds heard and false alarms an hour, over many random choices of sounds
-	$(PY) -m tests.bench.stream
+	$(PY) -m tests.bench.stream --draws 24
 
 .PHONY: bench-delays
 bench-delays: $(DEV)/.installed ## how soon sounds are heard in a quiet room, over many draws, without a sound card

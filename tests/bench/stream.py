@@ -10,7 +10,7 @@ import csv
 import json
 import os
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,12 @@ def draw(esc10: Path, seed: int) -> tuple[dict[str, list[Path]], Stream]:
     untaught = {sound: pick(sound, N_UNTAUGHT) for sound in UNTAUGHT}
     background = [path for sound in BACKGROUND for path in pick(sound, N_BACKGROUND)]
     return enrolled, mix_stream(taught, untaught, background, rng)
+
+
+def false_by_cause(outcomes: list[Outcome]) -> dict[str, int]:
+    """How many false events what was really playing made, most first."""
+    causes = sum((Counter(outcome.false_causes) for outcome in outcomes), Counter[str]())
+    return dict(causes.most_common())
 
 
 def summary(outcomes: list[Outcome]) -> dict[str, float]:
@@ -100,7 +106,7 @@ def main() -> int:
         print(json.dumps({"seed": seed} | summary(outcomes[-1:])), flush=True)
         for fire_at, found in others.items():
             found.append(with_other_threshold(windows, embedder, stream, fire_at))
-    print(json.dumps(summary(outcomes)))
+    print(json.dumps(summary(outcomes) | {"false_by_cause": false_by_cause(outcomes)}))
     for fire_at, found in others.items():
         print(json.dumps({"fire_at": fire_at} | summary(found)))
     return 0
