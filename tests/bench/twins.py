@@ -71,6 +71,8 @@ def read_twins(kind: str, embedder: Embedder) -> list[LabelledClips]:
                 windows.append(embedder.embed(example_windows(waveform, rate, clip_samples, rng)))
         label = np.repeat([0, 1], N_TAKES)
         pairs.append(
-            LabelledClips(f"twins: {kind} {number}", label, np.arange(2 * N_TAKES), windows, np.zeros((2 * N_TAKES, 128)))
+            LabelledClips(
+                f"twins: {kind} {number}", label, np.arange(2 * N_TAKES), windows, np.zeros((2 * N_TAKES, 128))
+            )
         )
     return pairs
