@@ -111,7 +111,9 @@ def test_the_command_that_hears_what_was_taught_names_the_same_profile_and_model
     model.symlink_to(Path(device_app.__file__).parent / "data" / "model.onnx")
     enrol = ["enrol", "dog", "--from", str(DOGS[0]), "--profile", str(profile)]
     assert main(enrol) == 0
-    assert f"earmark listen --profile {profile}\n" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "dog: 1 recording added, 1 in all" in err
+    assert f"earmark listen --profile {profile}\n" in err
     assert main([*enrol, "--model", str(model)]) == 0
     assert f"earmark listen --profile {profile} --model '{model}'\n" in capsys.readouterr().err
 
