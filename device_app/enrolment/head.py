@@ -183,7 +183,7 @@ def fit_head(
         return family.fit(np.pad(n_heads * shares, ((0, 0), (0, len(parts) - n_heads))))
 
     which = weighed(shares)
-    if settings:
+    if (shares != learned).any():
         which = as_high(which, weighed(learned), sound[owner])
     # Whether it is any of them: all discriminants alike, as weights that tell the sounds apart say nothing of all else.
     equal = np.full((len(sounds), len(parts)), 1.0 / len(parts))
